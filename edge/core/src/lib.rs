@@ -1,0 +1,2 @@
+//! The edge of Playhead, once. Not written yet.
+pub mod host;

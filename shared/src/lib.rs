@@ -1,0 +1,2 @@
+//! The domain of Playhead. Not written yet.
+pub mod time;
