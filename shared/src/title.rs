@@ -230,14 +230,18 @@ impl ProfileFacts {
         }
     }
 
+    /// Every play of the profile with its stamp, whether it is listed or not, in no order.
+    pub fn sessions(&self, profile: &ProfileId) -> impl Iterator<Item = (SessionId, Stamp, Session)> {
+        self.registers.iter().filter_map(move |(fact, register)| match fact {
+            Fact::Session(of, id) if of == profile => Some((*id, register.stamp(), register.value().ok()?)),
+            _ => None,
+        })
+    }
+
     /// The history entries that are listed, newest birth first.
     pub fn history(&self, profile: &ProfileId) -> Vec<(SessionId, Stamp, Session)> {
-        let mut entries: Vec<_> = (self.registers.iter())
-            .filter_map(|(fact, register)| match fact {
-                Fact::Session(of, id) if of == profile => Some((*id, register.stamp(), register.value().ok()?)),
-                _ => None,
-            })
-            .filter(|(id, stamp, session): &(_, _, Session)| {
+        let mut entries: Vec<_> = (self.sessions(profile))
+            .filter(|(id, stamp, session)| {
                 self.get(&Fact::Deleted(profile.clone(), *id)).is_none() && self.counts(profile, &session.title, *stamp)
             })
             .collect();

@@ -180,6 +180,9 @@ pub struct AdmissionAnswer {
     /// The title's registers, and what was forgotten.
     #[n(3)]
     pub registers: Vec<WireEntry>,
+    /// The session held a stream before: this admission is a repetition.
+    #[n(4)]
+    pub renewed: bool,
 }
 
 /// The decision on an admission.

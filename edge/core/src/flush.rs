@@ -1,0 +1,153 @@
+//! Flushing: what is due goes to the origin in one batch, and is settled only if it is still what was sent.
+
+use std::rc::Rc;
+
+use playhead_shared::register::Register;
+use playhead_shared::time::Millis;
+use playhead_shared::wire::{Batch, BatchAnswer, WireEntry};
+
+use crate::edge::{Edge, FLUSH_GAP_MS};
+use crate::held::{Held, HeldError, HeldLease, HeldVerdict, Item, Key, Learnt};
+use crate::host::Host;
+use crate::origin::{post_batch, readable};
+
+/// The most registers in one batch.
+const BATCH: usize = 500;
+/// The right to flush lasts so long; a holder that died is followed after it.
+const CLAIM_MS: u64 = 30_000;
+/// No new batch is begun this late into a claim.
+const CLAIM_MARGIN_MS: u64 = 12_000;
+/// The pauses between attempts while the origin is away double from the first to the last.
+const FIRST_PAUSE_MS: u64 = 500;
+const LAST_PAUSE_MS: u64 = 15_000;
+/// A register that the origin cannot read is tried again so much later.
+const PUT_ASIDE_MS: u64 = 3600 * 1000;
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing that is due is pending any more.
+    All,
+    /// The origin did not take it: it will be tried again.
+    Failed,
+    /// Another flush is under way, or the time of the next attempt has not come.
+    NotNow,
+}
+
+impl<H: Host, D: Held> Edge<H, D> {
+    /// Sends what is due. Never fails for the caller: what could not be sent stays due.
+    pub async fn flush(self: &Rc<Self>) -> Flushed {
+        let flushed = match self.try_flush().await {
+            Ok(flushed) => flushed,
+            Err(error) => {
+                self.host.log(&format!("flush: {error}"));
+                Flushed::Failed
+            }
+        };
+        self.schedule(false).await;
+        flushed
+    }
+
+    async fn try_flush(&self) -> Result<Flushed, HeldError> {
+        let start = self.host.now();
+        let Some(failures) = self.held.claim(start, start.plus(CLAIM_MS)).await? else {
+            return Ok(Flushed::NotNow);
+        };
+        loop {
+            let now = self.host.now();
+            let sent = self.held.due(now, BATCH).await?;
+            let more = sent.len() == BATCH && now.since(start) < CLAIM_MS - CLAIM_MARGIN_MS;
+            if !sent.is_empty()
+                && let Err(error) = self.hand_in(sent).await
+            {
+                let pause = pause_ms(failures, self.host.random());
+                self.host.log(&format!("flush: {error}; tried again in {pause} ms"));
+                self.held.release(self.host.now().plus(pause), failures.saturating_add(1)).await?;
+                return Ok(Flushed::Failed);
+            }
+            if !more {
+                self.held.sweep(now).await?;
+                self.held.release(self.host.now().plus(FLUSH_GAP_MS), 0).await?;
+                return Ok(Flushed::All);
+            }
+        }
+    }
+
+    /// Posts one batch and settles it.
+    async fn hand_in(&self, sent: Vec<(Key, Register)>) -> Result<(), String> {
+        let asked_at = self.host.now();
+        let (batch, of_register) = batch_of(&sent, self.now());
+        let answer = post_batch(self, &batch).await.map_err(|error| error.to_string())?;
+        let now = self.host.now();
+
+        let mut settled = sent;
+        let mut unread = Vec::new();
+        let mut aside: Vec<usize> =
+            answer.unread.iter().filter_map(|at| of_register.get(*at as usize).copied()).collect();
+        aside.sort_unstable();
+        aside.dedup();
+        for at in aside.into_iter().rev() {
+            unread.push(settled.swap_remove(at));
+        }
+        if !unread.is_empty() {
+            self.host.log(&format!("the origin cannot read {} registers: put aside for an hour", unread.len()));
+            self.held.put_aside(unread, now.plus(PUT_ASIDE_MS)).await.map_err(|error| error.to_string())?;
+        }
+        let verdicts = verdicts_of(&settled, &answer);
+        self.held.settle(settled, now).await.map_err(|error| error.to_string())?;
+        let known = readable(answer.known).into_iter().chain(verdicts).collect();
+        let learnt = Learnt { asked: Vec::new(), answer: known, requested_at: asked_at };
+        self.held.learn(learnt).await.map_err(|error| error.to_string())
+    }
+}
+
+/// The batch of what is due, and which of `sent` each of its registers is.
+fn batch_of(sent: &[(Key, Register)], now: Millis) -> (Batch, Vec<usize>) {
+    let mut batch = Batch::default();
+    let mut of_register = Vec::new();
+    for (at, (key, register)) in sent.iter().enumerate() {
+        match &key.item {
+            Item::Fact(_) => {
+                batch.registers.push(wire_entry(key, register));
+                of_register.push(at);
+            }
+            Item::Lease(_) => batch.leases.extend(register.value::<HeldLease>().ok().map(|held| held.aged(now))),
+            Item::Verdict(_) | Item::Asked(..) => {}
+        }
+    }
+    (batch, of_register)
+}
+
+/// A held fact as it goes over the wire.
+pub(crate) fn wire_entry(key: &Key, register: &Register) -> WireEntry {
+    let (profile, kind, name) = key.item.parts();
+    WireEntry {
+        account: key.account.to_string(),
+        profile: profile.to_owned(),
+        kind,
+        name,
+        register: register.as_bytes().to_vec(),
+    }
+}
+
+/// What the origin says of every stream in the batch: those that it doesn't name have theirs.
+fn verdicts_of(sent: &[(Key, Register)], answer: &BatchAnswer) -> Vec<(Key, Register)> {
+    (sent.iter())
+        .filter_map(|(key, _)| match key.item {
+            Item::Lease(session) => Some((key.account.clone(), session)),
+            _ => None,
+        })
+        .map(|(account, session)| {
+            let named = (answer.verdicts.iter()).find(|v| v.session == session && v.account == account);
+            let verdict = HeldVerdict { reason: named.map(|v| v.reason), by: named.map(|v| v.by.clone()) };
+            let register = Register::new(answer.server_time.into(), &verdict);
+            (Key { account, item: Item::Verdict(session) }, register)
+        })
+        .collect()
+}
+
+/// Exponential, with jitter over the whole of the second half, so that edges do not come back all at once.
+fn pause_ms(failures: u32, random: u64) -> u64 {
+    let pause = FIRST_PAUSE_MS.saturating_mul(1 << failures.min(16)).min(LAST_PAUSE_MS);
+    pause / 2 + random % (pause / 2 + 1)
+}

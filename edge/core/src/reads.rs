@@ -1,0 +1,237 @@
+//! What devices read: the origin's registers, merged with what this edge holds, read by the rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use playhead_shared::id::{SessionId, TitleId};
+use playhead_shared::moves::Viewer;
+use playhead_shared::register::Fact;
+use playhead_shared::rules::Rules;
+use playhead_shared::time::Millis;
+use playhead_shared::wire::{Lease, Read, ReadAnswer, Stream, What};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::answer::{Request, Response, hex, read_answer};
+use crate::edge::Edge;
+use crate::heartbeats::holdings;
+use crate::held::{Held, Holdings, Item, Key, Learnt, asked_register};
+use crate::host::{CallError, Host};
+use crate::origin::{self, readable};
+use crate::problem::{Code, Problem};
+use crate::requests::{query, query_limit, query_titles, wants_fresh};
+
+/// The origin is asked anew for a title when its last answer is older.
+const FRESH_MS: u64 = 30_000;
+
+/// `GET /v1/resume?titles=`
+pub(crate) async fn resume<H: Host, D: Held>(
+    edge: &Edge<H, D>,
+    viewer: &Viewer,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let titles = query_titles(request)?;
+    let mut holdings = holdings(edge, viewer).await?;
+    let asked_at = edge.host.now();
+    let fresh = |title: &TitleId| holdings.asked.iter().any(|(of, at)| of == title && asked_at.since(*at) < FRESH_MS);
+    let mut stale = false;
+    if wants_fresh(request) || !titles.iter().all(fresh) {
+        match ask(edge, viewer, What::Titles(titles.clone())).await {
+            Ok(answer) => {
+                let mut learnt = readable(answer.registers);
+                let asked = |title: &TitleId| Item::Asked(viewer.profile.clone(), title.clone());
+                learnt.extend(titles.iter().map(|title| (key(viewer, asked(title)), asked_register(asked_at))));
+                let asked = title_keys(viewer, &titles);
+                let learnt = Learnt { asked, answer: learnt, requested_at: asked_at };
+                edge.held.learn(learnt).await.map_err(|error| edge.unavailable(&error))?;
+                holdings = self::holdings(edge, viewer).await?;
+            }
+            Err(error) => {
+                edge.host.log(&format!("resume from what is held: {error}"));
+                stale = true;
+            }
+        }
+    }
+    let points: BTreeMap<&TitleId, _> = (titles.iter())
+        .map(|title| (title, holdings.facts.resume_point(&viewer.profile, title, &edge.rules)))
+        .collect();
+    Ok(read_answer(request.headers(), &json!({"titles": points, "stale": stale})))
+}
+
+/// `GET /v1/continue-watching?limit=`
+pub(crate) async fn continue_watching<H: Host, D: Held>(
+    edge: &Edge<H, D>,
+    viewer: &Viewer,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let limit = query_limit(request)?;
+    let holdings = holdings(edge, viewer).await?;
+    let held: BTreeSet<TitleId> = holdings.held.iter().filter_map(|(fact, ..)| title_of(fact)).cloned().collect();
+    let what = What::ContinueWatching { limit: limit as u32, held: held.into_iter().collect() };
+    let (answer, partial) = asked_or_partial(edge, viewer, what).await;
+    let facts = overlay(&holdings, answer);
+    let mut items = facts.continue_watching(&viewer.profile, &edge.rules);
+    items.truncate(limit);
+    Ok(read_answer(request.headers(), &json!({"items": items, "partial": partial})))
+}
+
+/// `GET /v1/history?limit=&cursor=`
+pub(crate) async fn history<H: Host, D: Held>(
+    edge: &Edge<H, D>,
+    viewer: &Viewer,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let limit = query_limit(request)?;
+    let before = query(request, "cursor").map(|cursor| read_cursor(viewer, &cursor)).transpose()?;
+    let holdings = holdings(edge, viewer).await?;
+    let (answer, partial) = asked_or_partial(edge, viewer, What::History { limit: limit as u32, before }).await;
+    let more = answer.more;
+    // Behind the origin's page lie entries that this edge knows nothing of: they come before what it holds there.
+    let end = more.then(|| last_session(&answer)).flatten();
+    let mut entries = overlay(&holdings, answer).history(&viewer.profile);
+    entries.retain(|(id, ..)| before.is_none_or(|before| *id < before) && end.is_none_or(|end| *id >= end));
+    let more = more || entries.len() > limit;
+    entries.truncate(limit);
+    let last = entries.last().map(|(id, ..)| *id).or(end);
+    let cursor = last.filter(|_| more).map(|last| cursor_at(viewer, last));
+    let entries: Vec<_> = entries
+        .into_iter()
+        .map(|(id, stamp, play)| {
+            json!({
+                "session_id": id, "title_id": play.title, "series_id": play.series, "device": play.device,
+                "started_at": id.birth(), "observed_at": stamp.millis(), "event": play.event.word(),
+                "position_ms": play.position_ms, "duration_ms": play.duration_ms,
+                "watched_ms": play.watched_ms, "furthest_ms": play.furthest_ms,
+            })
+        })
+        .collect();
+    let body = json!({"entries": entries, "cursor": cursor, "partial": partial});
+    Ok(read_answer(request.headers(), &body))
+}
+
+/// `GET /v1/streams`
+pub(crate) async fn streams<H: Host, D: Held>(
+    edge: &Edge<H, D>,
+    viewer: &Viewer,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let holdings = holdings(edge, viewer).await?;
+    let (answer, partial) = asked_or_partial(edge, viewer, What::Streams).await;
+    let mut live: BTreeMap<SessionId, Stream> =
+        answer.streams.into_iter().map(|stream| (stream.session, stream)).collect();
+    if partial {
+        live.extend(live_leases(&holdings, edge.now(), &edge.rules).into_iter().map(|s| (s.session, s)));
+    }
+    // What the origin has yet to hear of this edge's streams.
+    for (held, _) in holdings.leases.iter().filter(|(_, pending)| *pending) {
+        if held.lease.stopped {
+            live.remove(&held.lease.session);
+        } else if let Some(stream) = live.get_mut(&held.lease.session) {
+            *stream = held.lease.stream();
+        }
+    }
+    live.retain(|session, _| holdings.facts.get(&Fact::Ended(*session)).is_none());
+    let streams: Vec<_> = live.values().rev().map(|stream| stream_json(viewer, stream)).collect();
+    let body = json!({"limit": viewer.streams, "streams": streams, "partial": partial});
+    Ok(read_answer(request.headers(), &body))
+}
+
+/// The streams that this edge knows of itself, for as long as the origin would let them live.
+pub(crate) fn live_leases(holdings: &Holdings, now: Millis, rules: &Rules) -> Vec<Stream> {
+    let aged = holdings.leases.iter().map(|(held, _)| held.clone().aged(now));
+    let live = |lease: &Lease| {
+        let ended = holdings.facts.get(&Fact::Ended(lease.session)).is_some();
+        !lease.stopped && !ended && lease.age_ms < rules.lease_ms && lease.still_ms + lease.age_ms < rules.still_ms
+    };
+    let mut youngest: BTreeMap<(String, String), Lease> = BTreeMap::new();
+    for lease in aged.filter(live) {
+        let device = (lease.profile.to_string(), lease.device.to_string());
+        let held = youngest.entry(device).or_insert_with(|| lease.clone());
+        if lease.session > held.session {
+            *held = lease;
+        }
+    }
+    youngest.values().map(Lease::stream).collect()
+}
+
+/// A stream as an account's device may see it: the title only if the profile is its own, and not incognito.
+pub(crate) fn stream_json(viewer: &Viewer, stream: &Stream) -> serde_json::Value {
+    let shown = stream.profile == viewer.profile && !stream.incognito;
+    let mut json = json!({
+        "session_id": stream.session, "profile": stream.profile, "device": stream.device,
+        "started_at": stream.session.birth(), "playing": stream.playing,
+    });
+    if shown && let Some(members) = json.as_object_mut() {
+        members.insert("title_id".to_owned(), json!(stream.title));
+    }
+    json
+}
+
+/// Everything that a title's state is made of.
+pub(crate) fn title_keys(viewer: &Viewer, titles: &[TitleId]) -> Vec<Key> {
+    let kinds = [Fact::Latest, Fact::Watched, Fact::Hidden, Fact::Forgotten];
+    let of_titles = titles.iter().flat_map(|title| kinds.map(|fact| fact(viewer.profile.clone(), title.clone())));
+    let facts = of_titles.chain([Fact::Erased(viewer.profile.clone())]);
+    facts.map(|fact| key(viewer, Item::Fact(fact))).collect()
+}
+
+fn key(viewer: &Viewer, item: Item) -> Key {
+    Key { account: viewer.account.clone(), item }
+}
+
+fn title_of(fact: &Fact) -> Option<&TitleId> {
+    match fact {
+        Fact::Latest(_, title) | Fact::Watched(_, title) | Fact::Hidden(_, title) | Fact::Forgotten(_, title) => {
+            Some(title)
+        }
+        _ => None,
+    }
+}
+
+async fn ask<H: Host, D: Held>(edge: &Edge<H, D>, viewer: &Viewer, what: What) -> Result<ReadAnswer, CallError> {
+    let read = Read { account: viewer.account.clone(), profile: viewer.profile.clone(), what };
+    origin::read(edge, &read).await
+}
+
+/// The origin's answer, or nothing and the word that the list is partial.
+async fn asked_or_partial<H: Host, D: Held>(edge: &Edge<H, D>, viewer: &Viewer, what: What) -> (ReadAnswer, bool) {
+    match ask(edge, viewer, what).await {
+        Ok(answer) => (answer, false),
+        Err(error) => {
+            edge.host.log(&format!("a partial list: {error}"));
+            (ReadAnswer::default(), true)
+        }
+    }
+}
+
+/// What is held, and over it what the origin answered: merged, so that order does not matter.
+fn overlay(holdings: &Holdings, answer: ReadAnswer) -> playhead_shared::title::ProfileFacts {
+    let mut facts = holdings.facts.clone();
+    for (key, register) in readable(answer.registers) {
+        if let Item::Fact(fact) = key.item {
+            facts.merge(fact, register);
+        }
+    }
+    facts
+}
+
+fn last_session(answer: &ReadAnswer) -> Option<SessionId> {
+    let facts = answer.registers.iter().filter(|wire| wire.kind == playhead_shared::register::Kind::Session as u8);
+    facts.filter_map(|wire| wire.name.parse().ok()).min()
+}
+
+/// A place in one profile's history. The check keeps a cursor from being used for another.
+fn cursor_at(viewer: &Viewer, session: SessionId) -> String {
+    format!("{session}.{}", cursor_check(viewer, session))
+}
+
+fn cursor_check(viewer: &Viewer, session: SessionId) -> String {
+    let digest = Sha256::digest(format!("{}/{}/{session}", viewer.account, viewer.profile));
+    hex(&digest[..6])
+}
+
+fn read_cursor(viewer: &Viewer, cursor: &str) -> Result<SessionId, Problem> {
+    let bad = || Problem::new(Code::BadCursor, "this cursor is not of this history");
+    let (session, check) = cursor.split_once('.').ok_or_else(bad)?;
+    let session = session.parse().map_err(|_| bad())?;
+    if check == cursor_check(viewer, session) { Ok(session) } else { Err(bad()) }
+}
