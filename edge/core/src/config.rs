@@ -56,6 +56,10 @@ pub struct BadConfig {
 }
 
 impl Config {
+    /// The names of all settings.
+    pub const SETTINGS: [&str; 7] =
+        ["jwks", "issuer", "audience", "service_token", "allowed_origins", "heartbeat_interval_ms", "acknowledge"];
+
     /// Reads the settings; `setting` gives each by its name, and nothing or an empty text where it is not set.
     pub fn from_settings(setting: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let set = |name: &str| setting(name).filter(|text| !text.is_empty());

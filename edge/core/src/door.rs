@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::problem::{Code, Problem};
 use crate::token::{Caller, bearer};
 
-/// The largest body that a device may send, in bytes.
+/// The largest body that a device may send, in bytes. A shell need not read on past it: one byte more is refused.
 pub const LARGEST_BODY: usize = 256 * 1024;
 
 /// What a request is for. Texts in it are as the path has them: not judged yet.
@@ -108,12 +108,6 @@ pub fn json_body(request: &Request) -> Result<&[u8], Problem> {
         return Err(too_large());
     }
     Ok(request.body())
-}
-
-/// Whether a request announces a body that is too large to be read at all.
-pub fn announces_too_much(headers: &HeaderMap) -> Option<Response> {
-    let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
-    (length > LARGEST_BODY as u64).then(|| too_large().into_response())
 }
 
 fn too_large() -> Problem {

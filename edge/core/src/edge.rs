@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use http::StatusCode;
 use playhead_shared::moves::Viewer;
 use playhead_shared::rules::Rules;
 use playhead_shared::time::Millis;
 
-use crate::answer::{Request, Response};
+use crate::answer::{Request, Response, empty_answer};
 use crate::config::Config;
-use crate::door::Route;
+use crate::door::{self, Route, Visitor};
 use crate::held::{Held, HeldError};
 use crate::host::Host;
 use crate::problem::Problem;
@@ -42,6 +43,27 @@ impl<H: Host, D: Held> Edge<H, D> {
             origin_ahead_ms: Cell::new(0),
             last_own_flush: Cell::new(Millis(0)),
         })
+    }
+
+    /// Judges and answers a request from its first byte to its last: for platforms where one instance does it all.
+    pub async fn answer(self: &Rc<Self>, request: Request) -> Response {
+        let (head, body) = request.into_parts();
+        let visitor = door::enter(&self.config, &head, self.now());
+        let request = Request::from_parts(head, body);
+        let mut response = match visitor {
+            Visitor::Answered(response) => response,
+            Visitor::Timer => {
+                self.flush().await;
+                empty_answer(StatusCode::NO_CONTENT)
+            }
+            Visitor::Device(route, caller) => match caller.viewer() {
+                Ok(viewer) => self.serve(route, &viewer, &request).await,
+                Err(problem) => problem.into_response(),
+            },
+        };
+        door::open_to_browsers(&self.config, request.headers(), &mut response);
+        self.schedule(true).await;
+        response
     }
 
     /// Answers a request that passed the door.

@@ -6,6 +6,7 @@ use jwt_compact::{Algorithm, AlgorithmExt, Claims, UntrustedToken};
 use playhead_shared::moves::Viewer;
 use playhead_shared::time::Millis;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::problem::{Code, Problem};
 
@@ -52,6 +53,12 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Which of `shards` holds the account, for platforms that spread accounts over several.
+    pub fn shard(&self, shards: u64) -> u64 {
+        let digest = Sha256::digest(&self.account);
+        digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) % shards.max(1)
+    }
+
     /// The caller as the domain has it.
     pub fn viewer(&self) -> Result<Viewer, Problem> {
         let invalid = |bad: playhead_shared::id::BadId| Problem::new(Code::TokenInvalid, bad);

@@ -1,0 +1,95 @@
+//! The Durable Object.
+
+#![allow(missing_docs, reason = "the macro writes public methods that nobody can document, nor calls from Rust")]
+
+use std::rc::Rc;
+
+use futures_util::lock::Mutex;
+use http::StatusCode;
+use playhead_edge::Edge;
+use playhead_edge::answer::{self, empty_answer};
+use playhead_edge::config::Config;
+use playhead_edge::door::{self, LARGEST_BODY};
+use playhead_edge::held::journal::Journal;
+use playhead_edge::host::Host;
+use playhead_edge::problem::Problem;
+use playhead_edge::token::Caller;
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+
+use crate::host::ObjectHost;
+use crate::sql::ObjectSql;
+use crate::{CALLER, convert};
+
+type ShardEdge = Edge<ObjectHost, Journal<ObjectHost, ObjectSql>>;
+
+/// One shard of the accounts of a region: an actor that holds what the devices of its accounts have sent.
+#[durable_object(alarm)]
+pub struct Shard {
+    host: ObjectHost,
+    env: Env,
+    /// Opened by the first request or alarm, which reads the journal back.
+    edge: Mutex<Option<Rc<ShardEdge>>>,
+}
+
+impl DurableObject for Shard {
+    fn new(state: State, env: Env) -> Shard {
+        Shard { host: ObjectHost::new(state, &env), env, edge: Mutex::new(None) }
+    }
+
+    async fn fetch(&self, request: Request) -> Result<Response> {
+        let request = convert::request_in(request, LARGEST_BODY).await?;
+        let response = match self.edge().await {
+            Ok(edge) => serve(&edge, request).await,
+            Err(fault) => {
+                self.host.log(&fault);
+                Problem::unavailable().into_response()
+            }
+        };
+        let mut response = convert::response_out(response)?;
+        response.headers_mut().set("playhead-rows-written", &self.host.rows_written().to_string())?;
+        Ok(response)
+    }
+
+    /// Never fails: the runtime drops an alarm that failed six times.
+    async fn alarm(&self) -> Result<Response> {
+        let work = async {
+            match self.edge().await {
+                Ok(edge) => drop(edge.flush().await),
+                Err(fault) => self.host.log(&fault),
+            }
+        };
+        self.host.ring(work).await;
+        Response::empty()
+    }
+}
+
+impl Shard {
+    async fn edge(&self) -> std::result::Result<Rc<ShardEdge>, String> {
+        let mut slot = self.edge.lock().await;
+        if let Some(edge) = &*slot {
+            return Ok(Rc::clone(edge));
+        }
+        let setting = |name: &str| self.env.var(&name.to_ascii_uppercase()).ok().map(|value| value.to_string());
+        let config = Config::from_settings(setting).map_err(|bad| bad.to_string())?;
+        let journal = Journal::open(self.host.clone(), self.host.sql()).await.map_err(|error| error.to_string())?;
+        let edge = Edge::new(self.host.clone(), journal, config);
+        *slot = Some(Rc::clone(&edge));
+        Ok(edge)
+    }
+}
+
+/// Serves what the door let through, or flushes for the operator's timer.
+async fn serve(edge: &Rc<ShardEdge>, request: answer::Request) -> answer::Response {
+    let caller =
+        request.headers().get(CALLER).and_then(|value| serde_json::from_slice::<Caller>(value.as_bytes()).ok());
+    let Some(caller) = caller else {
+        edge.flush().await;
+        return empty_answer(StatusCode::NO_CONTENT);
+    };
+    let served = match (door::route(request.method(), request.uri().path()), caller.viewer()) {
+        (Ok(route), Ok(viewer)) => edge.serve(route, &viewer, &request).await,
+        (Err(problem), _) | (_, Err(problem)) => problem.into_response(),
+    };
+    edge.schedule(false).await;
+    served
+}
