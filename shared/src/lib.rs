@@ -3,6 +3,8 @@
 //!
 //! No I/O and no clock: time is an argument everywhere. The one idea is in [`register`].
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod heartbeat;
 pub mod id;
 pub mod moves;

@@ -1,6 +1,6 @@
 //! What the registers of a title mean to its viewer. Edge and origin read them here and nowhere else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -179,13 +179,13 @@ impl ProfileFacts {
             .map(|title| (title.clone(), self.title(profile, title)))
             .filter(|(_, facts)| facts.latest.is_some() && facts.progress(rules) != Progress::Unstarted)
             .collect();
-        titles.sort_by(|(a, x), (b, y)| y.newest().cmp(&x.newest()).then_with(|| a.cmp(b)));
+        titles.sort_unstable_by(|(a, x), (b, y)| y.newest().cmp(&x.newest()).then_with(|| a.cmp(b)));
 
-        let mut newest_of_series = BTreeMap::new();
+        let mut seen_series = HashSet::new();
         let mut items = Vec::new();
         for (title, facts) in titles {
             let series = facts.latest().and_then(|l| l.series.clone());
-            if newest_of_series.insert(series.clone().unwrap_or_else(|| title.clone()), ()).is_none() {
+            if seen_series.insert(series.clone().unwrap_or_else(|| title.clone())) {
                 items.extend(self.continue_item(profile, title, series, &facts, rules));
             }
         }
@@ -245,7 +245,7 @@ impl ProfileFacts {
                 self.get(&Fact::Deleted(profile.clone(), *id)).is_none() && self.counts(profile, &session.title, *stamp)
             })
             .collect();
-        entries.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+        entries.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));
         entries
     }
 }

@@ -11,7 +11,6 @@ use playhead_shared::time::Millis;
 use playhead_shared::title::ResumePoint;
 use playhead_shared::wire::{Admission, AdmissionAnswer, Batch, Lease, Outcome};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::answer::{Request, Response, json_answer};
 use crate::edge::Edge;
@@ -21,7 +20,7 @@ use crate::held::{Change, Held, HeldLease, Holdings, Item, Key, Learnt};
 use crate::host::Host;
 use crate::origin::{admit, readable};
 use crate::problem::{Code, Problem};
-use crate::reads::{live_leases, stream_json, title_keys};
+use crate::reads::{StreamView, live_leases, title_keys};
 use crate::requests::{body, judge_sent_at, path_id, path_session, time};
 
 /// The most streams that one admission may evict.
@@ -139,11 +138,8 @@ async fn admitted<H: Host, D: Held>(
     edge.held.learn(learnt).await.map_err(|error| edge.unavailable(&error))?;
 
     if answer.outcome == Outcome::Refused {
-        let conflicts: Vec<_> = answer.streams.iter().map(|stream| stream_json(viewer, stream)).collect();
-        return Err(Problem::new(Code::StreamLimit, "the account plays on as many devices as it may")
-            .with("conflicts", json!(conflicts))
-            .with("streams", json!({"limit": viewer.streams, "live": answer.streams.len()}))
-            .with("server_time", json!(edge.now())));
+        let conflicts = answer.streams.into_iter().map(|stream| StreamView::of(viewer, stream)).collect();
+        return Err(Problem::stream_limit(viewer.streams, conflicts, edge.now()));
     }
     let known = answer.renewed || before.leases.iter().any(|(held, _)| held.lease.session == session);
     let after = holdings(edge, viewer).await?;

@@ -1,6 +1,7 @@
 //! Requests and answers as plain data, and the few shapes that answers have.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use playhead_shared::time::Millis;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -27,14 +28,23 @@ pub fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-/// A read in JSON, which its device may keep and ask again with `If-None-Match`.
-pub fn read_answer(asked: &HeaderMap, body: &impl Serialize) -> Response {
-    let mut response = json_answer(StatusCode::OK, body);
-    let etag = etag_of(response.body());
-    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if known.split(',').any(|one| one.trim().trim_start_matches("W/") == etag) {
-        response = empty_answer(StatusCode::NOT_MODIFIED);
+/// A read in JSON, which its device may keep and ask again with `If-None-Match`. The time in it is no part of what
+/// is compared.
+pub fn read_answer(asked: &HeaderMap, server_time: Millis, body: impl Serialize) -> Response {
+    #[derive(Serialize)]
+    struct Timed<B> {
+        #[serde(flatten)]
+        body: B,
+        server_time: Millis,
     }
+    let etag = etag_of(&serde_json::to_vec(&body).unwrap_or_default());
+    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let unchanged = known.split(',').any(|one| one.trim().trim_start_matches("W/") == etag);
+    let mut response = if unchanged {
+        empty_answer(StatusCode::NOT_MODIFIED)
+    } else {
+        json_answer(StatusCode::OK, &Timed { body, server_time })
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));

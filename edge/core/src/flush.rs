@@ -80,15 +80,12 @@ impl<H: Host, D: Held> Edge<H, D> {
         let answer = post_batch(self, &batch).await.map_err(|error| error.to_string())?;
         let now = self.host.now();
 
-        let mut settled = sent;
-        let mut unread = Vec::new();
-        let mut aside: Vec<usize> =
-            answer.unread.iter().filter_map(|at| of_register.get(*at as usize).copied()).collect();
-        aside.sort_unstable();
-        aside.dedup();
-        for at in aside.into_iter().rev() {
-            unread.push(settled.swap_remove(at));
+        let mut is_unread = vec![false; sent.len()];
+        for at in answer.unread.iter().filter_map(|at| of_register.get(*at as usize)) {
+            is_unread[*at] = true;
         }
+        let mut of_sent = is_unread.into_iter();
+        let (unread, settled): (Vec<_>, Vec<_>) = sent.into_iter().partition(|_| of_sent.next() == Some(true));
         if !unread.is_empty() {
             self.host.log(&format!("the origin cannot read {} registers: put aside for an hour", unread.len()));
             self.held.put_aside(unread, now.plus(PUT_ASIDE_MS)).await.map_err(|error| error.to_string())?;

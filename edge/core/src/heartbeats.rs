@@ -1,6 +1,6 @@
 //! What devices write: heartbeats, and a viewer's commands.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use http::StatusCode;
 use playhead_shared::heartbeat::{Event, Heartbeat, RawHeartbeat, Refusal, RefusalCode, refusal};
@@ -97,7 +97,7 @@ pub(crate) async fn post<H: Host, D: Held>(
         rejected,
         server_time: edge.now(),
         heartbeat_interval_ms: edge.config.heartbeat_interval_ms,
-        ended: ended_of(&beats, &leases, &holdings, now),
+        ended: ended_of(&leases, &holdings, now),
     };
     Ok(json_answer(StatusCode::ACCEPTED, &answer))
 }
@@ -108,7 +108,7 @@ pub(crate) async fn holdings<H: Host, D: Held>(edge: &Edge<H, D>, viewer: &Viewe
     held.map(Holdings::of).map_err(|error| edge.unavailable(&error))
 }
 
-fn known_titles(viewer: &Viewer, holdings: &Holdings) -> BTreeMap<SessionId, TitleId> {
+fn known_titles(viewer: &Viewer, holdings: &Holdings) -> HashMap<SessionId, TitleId> {
     let plays = holdings.facts.sessions(&viewer.profile).map(|(id, _, session)| (id, session.title));
     let streams = holdings.leases.iter().map(|(held, _)| (held.lease.session, held.lease.title.clone()));
     streams.chain(plays).collect()
@@ -118,7 +118,7 @@ fn accept<H: Host, D: Held>(
     edge: &Edge<H, D>,
     raw: &RawValue,
     now: Millis,
-    titles: &mut BTreeMap<SessionId, TitleId>,
+    titles: &mut HashMap<SessionId, TitleId>,
 ) -> Result<Heartbeat, Refusal> {
     let raw: RawHeartbeat = serde_json::from_str(raw.get())
         .map_err(|error| refusal(RefusalCode::Malformed, format!("not a heartbeat: {error}")))?;
@@ -171,7 +171,7 @@ async fn keep<H: Host, D: Held>(
         };
     }
     let now = edge.host.now();
-    let mut changes: BTreeMap<Key, Change> = BTreeMap::new();
+    let mut changes: HashMap<Key, Change> = HashMap::new();
     for (beat, lease) in beats.iter().zip(leases) {
         let due = now.plus(if beat.event == Event::Progress { PROGRESS_MS } else { SOON_MS });
         for Entry { account, fact, register } in moves(beat) {
@@ -185,7 +185,7 @@ async fn keep<H: Host, D: Held>(
 }
 
 /// Merges each register under its own key already here: an offline backlog is hundreds of beats of one session.
-fn gather(changes: &mut BTreeMap<Key, Change>, key: Key, register: Register, due: Millis) {
+fn gather(changes: &mut HashMap<Key, Change>, key: Key, register: Register, due: Millis) {
     match changes.get_mut(&key) {
         Some(change) => {
             change.due = change.due.min(due);
@@ -209,13 +209,15 @@ pub(crate) async fn merge<H: Host, D: Held>(edge: &Edge<H, D>, changes: Vec<Chan
 }
 
 /// Which of the sessions hold no stream any more: worked out anew for every answer.
-fn ended_of(beats: &[Heartbeat], leases: &[HeldLease], holdings: &Holdings, now: Millis) -> Vec<EndedSession> {
-    let mut sessions: Vec<SessionId> = beats.iter().map(|beat| beat.session).collect();
-    sessions.sort_unstable();
-    sessions.dedup();
+fn ended_of(leases: &[HeldLease], holdings: &Holdings, now: Millis) -> Vec<EndedSession> {
+    let mut sessions: Vec<SessionId> = Vec::new();
+    for held in leases.iter().filter(|held| !held.lease.stopped) {
+        if !sessions.contains(&held.lease.session) {
+            sessions.push(held.lease.session);
+        }
+    }
     let told =
         |session_id, reason: EndReason, by: Option<String>| EndedSession { session_id, reason: reason.word(), by };
-    sessions.retain(|session| leases.iter().any(|held| held.lease.session == *session && !held.lease.stopped));
     (sessions.into_iter())
         .filter_map(|session| {
             let ended = holdings.facts.get(&Fact::Ended(session)).and_then(|register| register.value::<Ended>().ok());

@@ -4,6 +4,8 @@
 //! [`Edge::serve`], and sends the answer. When its timer or alarm fires it calls [`Edge::flush`]. It reaches the
 //! world only through [`host`], and keeps what must not be lost in one of the forms of [`held`].
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod admission;
 pub mod answer;
 pub mod config;

@@ -56,11 +56,11 @@ async fn call<H: Host, D: Held, T: for<'b> Decode<'b, ()>>(
     question: &impl Encode<()>,
     patience_ms: u64,
 ) -> Result<T, CallError> {
-    let body = minicbor::to_vec(question).map_err(|error| CallError::Unreadable(error.to_string()))?;
+    let body = minicbor::to_vec(question).map_err(|_| CallError::Unreadable("no question".to_owned()))?;
     let call = pin!(edge.host.call(path, body));
     let answer = match select(call, pin!(edge.host.sleep(patience_ms))).await {
         Either::Left((answer, _)) => answer?,
         Either::Right(_) => return Err(CallError::Unreachable(format!("no answer in {patience_ms} ms"))),
     };
-    minicbor::decode(&answer).map_err(|error| CallError::Unreadable(error.to_string()))
+    minicbor::decode(&answer).map_err(|_| CallError::Unreadable("not what the path answers".to_owned()))
 }

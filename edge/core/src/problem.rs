@@ -2,9 +2,10 @@
 
 use http::{HeaderValue, StatusCode, header};
 use playhead_shared::time::Millis;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::answer::{Response, json_answer};
+use crate::reads::StreamView;
 
 /// The stable codes. What a device does about each is in the README's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +59,36 @@ impl Code {
 pub struct Problem {
     code: Code,
     detail: String,
-    more: serde_json::Map<String, serde_json::Value>,
     allow: Option<&'static str>,
+    more: More,
+}
+
+/// The members that some problems have beside those of RFC 9457.
+#[derive(Clone, Debug, Default, Serialize)]
+struct More {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_time: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflicts: Option<Vec<StreamView>>,
+}
+
+#[derive(Serialize)]
+struct Body {
+    r#type: String,
+    title: String,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    #[serde(flatten)]
+    more: More,
 }
 
 impl Problem {
     /// A problem; `detail` is for the device's developer and never holds anything internal.
     pub fn new(code: Code, detail: impl ToString) -> Self {
-        Self { code, detail: detail.to_string(), more: serde_json::Map::new(), allow: None }
+        Self { code, detail: detail.to_string(), allow: None, more: More::default() }
     }
 
     /// What this edge cannot do now; try again.
@@ -75,8 +98,14 @@ impl Problem {
 
     /// The device's clock is off: here is the time.
     pub fn clock_skew(now: Millis) -> Self {
-        Self::new(Code::ClockSkew, "sent_at is off: anchor your clock to server_time and send again")
-            .with("server_time", json!(now))
+        let problem = Self::new(Code::ClockSkew, "sent_at is off: anchor your clock to server_time and send again");
+        Self { more: More { server_time: Some(now), ..More::default() }, ..problem }
+    }
+
+    /// The account plays on as many devices as it may: here they are.
+    pub(crate) fn stream_limit(limit: u32, conflicts: Vec<StreamView>, now: Millis) -> Self {
+        let problem = Self::new(Code::StreamLimit, "the account plays on as many devices as it may");
+        Self { more: More { server_time: Some(now), limit: Some(limit), conflicts: Some(conflicts) }, ..problem }
     }
 
     /// The path exists, for other methods.
@@ -85,29 +114,20 @@ impl Problem {
         Self { allow: Some(allow), ..problem }
     }
 
-    /// With one more member.
-    pub fn with(mut self, member: &str, value: serde_json::Value) -> Self {
-        self.more.insert(member.to_owned(), value);
-        self
-    }
-
     /// The answer.
     pub fn into_response(self) -> Response {
-        let (status, word) = self.code.status_and_word();
-        let mut body = json!({
-            "type": format!("urn:playhead:problem:{word}"),
-            "title": word.replace('_', " "),
-            "status": status.as_u16(),
-            "code": word,
-            "detail": self.detail,
-        });
-        if let Some(members) = body.as_object_mut() {
-            members.extend(self.more);
-        }
+        let (status, code) = self.code.status_and_word();
+        let body = Body {
+            r#type: format!("urn:playhead:problem:{code}"),
+            title: code.replace('_', " "),
+            status: status.as_u16(),
+            code,
+            detail: self.detail,
+            more: self.more,
+        };
         let mut response = json_answer(status, &body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }

@@ -1,14 +1,15 @@
 //! What devices read: the origin's registers, merged with what this edge holds, read by the rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 
-use playhead_shared::id::{SessionId, TitleId};
+use playhead_shared::id::{DeviceId, ProfileId, SessionId, TitleId};
 use playhead_shared::moves::Viewer;
-use playhead_shared::register::Fact;
+use playhead_shared::register::{Fact, Session};
 use playhead_shared::rules::Rules;
-use playhead_shared::time::Millis;
+use playhead_shared::time::{Millis, Stamp};
+use playhead_shared::title::{ContinueItem, ResumePoint};
 use playhead_shared::wire::{Lease, Read, ReadAnswer, Stream, What};
-use serde_json::json;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Request, Response, hex, read_answer};
@@ -19,6 +20,92 @@ use crate::host::{CallError, Host};
 use crate::origin::{self, readable};
 use crate::problem::{Code, Problem};
 use crate::requests::{query, query_limit, query_titles, wants_fresh};
+
+#[derive(Serialize)]
+struct ResumeAnswer<'a> {
+    titles: HashMap<&'a TitleId, Option<ResumePoint>>,
+    stale: bool,
+}
+
+#[derive(Serialize)]
+struct ContinueAnswer {
+    items: Vec<ContinueItem>,
+    partial: bool,
+}
+
+#[derive(Serialize)]
+struct HistoryAnswer {
+    entries: Vec<HistoryEntry>,
+    cursor: Option<String>,
+    partial: bool,
+}
+
+/// One play, as the device API has it.
+#[derive(Serialize)]
+struct HistoryEntry {
+    session_id: SessionId,
+    title_id: TitleId,
+    series_id: Option<TitleId>,
+    device: DeviceId,
+    started_at: Millis,
+    observed_at: Millis,
+    event: &'static str,
+    position_ms: u64,
+    duration_ms: Option<u64>,
+    watched_ms: u64,
+    furthest_ms: u64,
+}
+
+impl HistoryEntry {
+    fn of((session_id, stamp, play): (SessionId, Stamp, Session)) -> Self {
+        Self {
+            session_id,
+            title_id: play.title,
+            series_id: play.series,
+            device: play.device,
+            started_at: session_id.birth(),
+            observed_at: stamp.millis(),
+            event: play.event.word(),
+            position_ms: play.position_ms,
+            duration_ms: play.duration_ms,
+            watched_ms: play.watched_ms,
+            furthest_ms: play.furthest_ms,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StreamsAnswer {
+    limit: u32,
+    streams: Vec<StreamView>,
+    partial: bool,
+}
+
+/// A stream as a device of the account may see it: the title only if it is of its own profile, and not incognito.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StreamView {
+    session_id: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title_id: Option<TitleId>,
+    profile: ProfileId,
+    device: DeviceId,
+    started_at: Millis,
+    playing: bool,
+}
+
+impl StreamView {
+    pub(crate) fn of(viewer: &Viewer, stream: Stream) -> Self {
+        let shown = stream.profile == viewer.profile && !stream.incognito;
+        Self {
+            session_id: stream.session,
+            title_id: shown.then_some(stream.title),
+            profile: stream.profile,
+            device: stream.device,
+            started_at: stream.session.birth(),
+            playing: stream.playing,
+        }
+    }
+}
 
 /// The origin is asked anew for a title when its last answer is older.
 const FRESH_MS: u64 = 30_000;
@@ -51,10 +138,9 @@ pub(crate) async fn resume<H: Host, D: Held>(
             }
         }
     }
-    let points: BTreeMap<&TitleId, _> = (titles.iter())
-        .map(|title| (title, holdings.facts.resume_point(&viewer.profile, title, &edge.rules)))
-        .collect();
-    Ok(read_answer(request.headers(), &json!({"titles": points, "stale": stale})))
+    let points = titles.iter().map(|title| holdings.facts.resume_point(&viewer.profile, title, &edge.rules));
+    let titles = titles.iter().zip(points).collect();
+    Ok(read_answer(request.headers(), edge.now(), ResumeAnswer { titles, stale }))
 }
 
 /// `GET /v1/continue-watching?limit=`
@@ -65,13 +151,18 @@ pub(crate) async fn continue_watching<H: Host, D: Held>(
 ) -> Result<Response, Problem> {
     let limit = query_limit(request)?;
     let holdings = holdings(edge, viewer).await?;
-    let held: BTreeSet<TitleId> = holdings.held.iter().filter_map(|(fact, ..)| title_of(fact)).cloned().collect();
-    let what = What::ContinueWatching { limit: limit as u32, held: held.into_iter().collect() };
+    let mut held: Vec<TitleId> = Vec::new();
+    for title in holdings.held.iter().filter_map(|(fact, ..)| title_of(fact)) {
+        if !held.contains(title) {
+            held.push(title.clone());
+        }
+    }
+    let what = What::ContinueWatching { limit: limit as u32, held };
     let (answer, partial) = asked_or_partial(edge, viewer, what).await;
     let facts = overlay(&holdings, answer);
     let mut items = facts.continue_watching(&viewer.profile, &edge.rules);
     items.truncate(limit);
-    Ok(read_answer(request.headers(), &json!({"items": items, "partial": partial})))
+    Ok(read_answer(request.headers(), edge.now(), ContinueAnswer { items, partial }))
 }
 
 /// `GET /v1/history?limit=&cursor=`
@@ -93,19 +184,8 @@ pub(crate) async fn history<H: Host, D: Held>(
     entries.truncate(limit);
     let last = entries.last().map(|(id, ..)| *id).or(end);
     let cursor = last.filter(|_| more).map(|last| cursor_at(viewer, last));
-    let entries: Vec<_> = entries
-        .into_iter()
-        .map(|(id, stamp, play)| {
-            json!({
-                "session_id": id, "title_id": play.title, "series_id": play.series, "device": play.device,
-                "started_at": id.birth(), "observed_at": stamp.millis(), "event": play.event.word(),
-                "position_ms": play.position_ms, "duration_ms": play.duration_ms,
-                "watched_ms": play.watched_ms, "furthest_ms": play.furthest_ms,
-            })
-        })
-        .collect();
-    let body = json!({"entries": entries, "cursor": cursor, "partial": partial});
-    Ok(read_answer(request.headers(), &body))
+    let entries = entries.into_iter().map(HistoryEntry::of).collect();
+    Ok(read_answer(request.headers(), edge.now(), HistoryAnswer { entries, cursor, partial }))
 }
 
 /// `GET /v1/streams`
@@ -116,23 +196,18 @@ pub(crate) async fn streams<H: Host, D: Held>(
 ) -> Result<Response, Problem> {
     let holdings = holdings(edge, viewer).await?;
     let (answer, partial) = asked_or_partial(edge, viewer, What::Streams).await;
-    let mut live: BTreeMap<SessionId, Stream> =
-        answer.streams.into_iter().map(|stream| (stream.session, stream)).collect();
-    if partial {
-        live.extend(live_leases(&holdings, edge.now(), &edge.rules).into_iter().map(|s| (s.session, s)));
-    }
+    let mut live = if partial { live_leases(&holdings, edge.now(), &edge.rules) } else { answer.streams };
     // What the origin has yet to hear of this edge's streams.
     for (held, _) in holdings.leases.iter().filter(|(_, pending)| *pending) {
-        if held.lease.stopped {
-            live.remove(&held.lease.session);
-        } else if let Some(stream) = live.get_mut(&held.lease.session) {
-            *stream = held.lease.stream();
+        match live.iter_mut().find(|stream| stream.session == held.lease.session) {
+            Some(stream) if !held.lease.stopped => *stream = held.lease.stream(),
+            _ => live.retain(|stream| stream.session != held.lease.session),
         }
     }
-    live.retain(|session, _| holdings.facts.get(&Fact::Ended(*session)).is_none());
-    let streams: Vec<_> = live.values().rev().map(|stream| stream_json(viewer, stream)).collect();
-    let body = json!({"limit": viewer.streams, "streams": streams, "partial": partial});
-    Ok(read_answer(request.headers(), &body))
+    live.retain(|stream| holdings.facts.get(&Fact::Ended(stream.session)).is_none());
+    live.sort_unstable_by_key(|stream| std::cmp::Reverse(stream.session));
+    let streams = live.into_iter().map(|stream| StreamView::of(viewer, stream)).collect();
+    Ok(read_answer(request.headers(), edge.now(), StreamsAnswer { limit: viewer.streams, streams, partial }))
 }
 
 /// The streams that this edge knows of itself, for as long as the origin would let them live.
@@ -142,28 +217,16 @@ pub(crate) fn live_leases(holdings: &Holdings, now: Millis, rules: &Rules) -> Ve
         let ended = holdings.facts.get(&Fact::Ended(lease.session)).is_some();
         !lease.stopped && !ended && lease.age_ms < rules.lease_ms && lease.still_ms + lease.age_ms < rules.still_ms
     };
-    let mut youngest: BTreeMap<(String, String), Lease> = BTreeMap::new();
+    let mut youngest: Vec<Lease> = Vec::new();
     for lease in aged.filter(live) {
-        let device = (lease.profile.to_string(), lease.device.to_string());
-        let held = youngest.entry(device).or_insert_with(|| lease.clone());
-        if lease.session > held.session {
-            *held = lease;
+        let of_device = |held: &&mut Lease| held.profile == lease.profile && held.device == lease.device;
+        match youngest.iter_mut().find(of_device) {
+            Some(held) if lease.session > held.session => *held = lease,
+            Some(_) => {}
+            None => youngest.push(lease),
         }
     }
-    youngest.values().map(Lease::stream).collect()
-}
-
-/// A stream as an account's device may see it: the title only if the profile is its own, and not incognito.
-pub(crate) fn stream_json(viewer: &Viewer, stream: &Stream) -> serde_json::Value {
-    let shown = stream.profile == viewer.profile && !stream.incognito;
-    let mut json = json!({
-        "session_id": stream.session, "profile": stream.profile, "device": stream.device,
-        "started_at": stream.session.birth(), "playing": stream.playing,
-    });
-    if shown && let Some(members) = json.as_object_mut() {
-        members.insert("title_id".to_owned(), json!(stream.title));
-    }
-    json
+    youngest.iter().map(Lease::stream).collect()
 }
 
 /// Everything that a title's state is made of.

@@ -1,7 +1,7 @@
 //! Who is asking: JSON Web Tokens, verified with a key that pins its own algorithm.
 
-use jwt_compact::alg::{Ed25519, Hs256, Hs256Key};
-use jwt_compact::jwk::JsonWebKey;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use jwt_compact::alg::{Ed25519, Hs256, Hs256Key, VerifyingKey};
 use jwt_compact::{Algorithm, AlgorithmExt, Claims, UntrustedToken};
 use playhead_shared::moves::Viewer;
 use playhead_shared::time::Millis;
@@ -72,25 +72,9 @@ impl Caller {
     }
 }
 
-#[derive(Clone, Deserialize)]
-struct TokenClaims {
-    sub: String,
-    profile: String,
-    device: String,
-    streams: u32,
-    #[serde(default)]
-    incognito: bool,
-    region: Option<String>,
-    iss: Option<String>,
-    aud: Option<Audience>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
+/// A token's claims as they came: read one by one, since a typed form of them would cost more to carry to the
+/// edge than the rest of this file.
+type TokenClaims = serde_json::Map<String, serde_json::Value>;
 
 impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517). A key must name its `alg`, or be of a type that has only one here.
@@ -106,18 +90,27 @@ impl KeySet {
 }
 
 fn key_of(jwk: serde_json::Value) -> Result<(Option<String>, Key), String> {
-    let text = |name: &str| jwk.get(name).and_then(|value| value.as_str()).map(str::to_owned);
-    let (kid, kty, alg) = (text("kid"), text("kty").unwrap_or_default(), text("alg"));
-    let web_key: JsonWebKey<'_> = serde_json::from_value(jwk).map_err(|error| error.to_string())?;
-    let key = match (kty.as_str(), alg.as_deref()) {
-        ("oct", None | Some("HS256")) => Key::Hs256(Hs256Key::try_from(&web_key).map_err(|error| error.to_string())?),
-        ("OKP", None | Some("EdDSA")) => {
-            let key = <Ed25519 as Algorithm>::VerifyingKey::try_from(&web_key).map_err(|error| error.to_string())?;
-            Key::Ed25519(Box::new(key))
+    let text = |name: &str| jwk.get(name).and_then(|value| value.as_str());
+    let bytes = |name: &str| {
+        let text = text(name).ok_or_else(|| format!("a key has no {name}"))?;
+        Base64UrlUnpadded::decode_vec(text).map_err(|_| format!("a key's {name} is no base64url"))
+    };
+    let key = match (text("kty"), text("alg")) {
+        (Some("oct"), None | Some("HS256")) => {
+            let secret = bytes("k")?;
+            // RFC 7518, 3.2: a shorter secret would be guessed before the signature.
+            if secret.len() < 32 {
+                return Err("an HS256 key has fewer than 32 bytes".to_owned());
+            }
+            Key::Hs256(Hs256Key::new(secret))
+        }
+        (Some("OKP"), None | Some("EdDSA")) if text("crv") == Some("Ed25519") => {
+            let key = <Ed25519 as Algorithm>::VerifyingKey::from_slice(&bytes("x")?);
+            Key::Ed25519(Box::new(key.map_err(|_| "a key's x is no Ed25519 public key")?))
         }
         (kty, alg) => return Err(format!("a key of type {kty:?} with alg {alg:?} is not known here")),
     };
-    Ok((kid, key))
+    Ok((text("kid").map(str::to_owned), key))
 }
 
 impl TokenPolicy {
@@ -138,19 +131,25 @@ impl TokenPolicy {
             return Err(invalid("the token is not valid yet"));
         }
         let claims = claims.custom;
-        if self.issuer.is_some() && claims.iss != self.issuer {
+        let text = |name: &str| claims.get(name).and_then(|value| value.as_str());
+        if self.issuer.is_some() && text("iss") != self.issuer.as_deref() {
             return Err(invalid("the token is of another issuer"));
         }
-        if self.audience.as_ref().is_some_and(|ours| !claims.aud.as_ref().is_some_and(|aud| aud.has(ours))) {
+        if self.audience.as_ref().is_some_and(|ours| !claims.get("aud").is_some_and(|aud| names(aud, ours))) {
             return Err(invalid("the token is for another audience"));
         }
+        let needed = |name: &str| {
+            let missing = || Problem::new(Code::TokenInvalid, format!("the token has no {name}"));
+            text(name).map(str::to_owned).ok_or_else(missing)
+        };
+        let streams = claims.get("streams").and_then(|value| value.as_u64()).and_then(|n| u32::try_from(n).ok());
         let caller = Caller {
-            account: claims.sub,
-            profile: claims.profile,
-            device: claims.device,
-            streams: claims.streams,
-            incognito: claims.incognito,
-            region: claims.region,
+            account: needed("sub")?,
+            profile: needed("profile")?,
+            device: needed("device")?,
+            streams: streams.ok_or_else(|| invalid("the token has no streams"))?,
+            incognito: claims.get("incognito").is_some_and(|value| value == true),
+            region: text("region").map(str::to_owned),
         };
         caller.viewer().map(|_| caller)
     }
@@ -174,11 +173,7 @@ pub fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-impl Audience {
-    fn has(&self, audience: &str) -> bool {
-        match self {
-            Self::One(one) => one == audience,
-            Self::Several(several) => several.iter().any(|one| one == audience),
-        }
-    }
+/// `aud` is one audience, or a list of them (RFC 7519, 4.1.3).
+fn names(aud: &serde_json::Value, audience: &str) -> bool {
+    aud == audience || aud.as_array().is_some_and(|several| several.iter().any(|one| one == audience))
 }

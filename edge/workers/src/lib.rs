@@ -11,7 +11,7 @@ mod sql;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use playhead_edge::answer;
 use playhead_edge::config::Config;
 use playhead_edge::door::{self, LARGEST_BODY, Visitor};
@@ -21,7 +21,9 @@ use playhead_shared::time::Millis;
 use worker::{Cf, Context, Date, Env, Request, Response, Result, console_log, event};
 
 /// Carries what the door found out to the object: the caller, as JSON. Only the Worker can reach an object.
-const CALLER: &str = "playhead-caller";
+const CALLER: HeaderName = HeaderName::from_static("playhead-caller");
+/// Says how many rows the object has written since it woke, as the platform bills them.
+const ROWS_WRITTEN: HeaderName = HeaderName::from_static("playhead-rows-written");
 /// Accounts of a region are spread over so many objects, unless `SHARD_COUNT` says otherwise.
 const SHARD_COUNT: u64 = 8;
 

@@ -18,7 +18,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use crate::host::ObjectHost;
 use crate::sql::ObjectSql;
-use crate::{CALLER, convert};
+use crate::{CALLER, ROWS_WRITTEN, convert};
 
 type ShardEdge = Edge<ObjectHost, Journal<ObjectHost, ObjectSql>>;
 
@@ -46,7 +46,7 @@ impl DurableObject for Shard {
             }
         };
         let mut response = convert::response_out(response)?;
-        response.headers_mut().set("playhead-rows-written", &self.host.rows_written().to_string())?;
+        response.headers_mut().set(ROWS_WRITTEN.as_str(), &self.host.rows_written().to_string())?;
         Ok(response)
     }
 

@@ -49,7 +49,7 @@ struct Row {
 
 #[derive(Default)]
 pub(super) struct Memory {
-    slots: HashMap<AccountId, BTreeMap<Item, Slot>>,
+    slots: HashMap<AccountId, HashMap<Item, Slot>>,
     pending: BTreeSet<(Millis, Key)>,
     rows: BTreeMap<Seq, Row>,
     spare: Vec<i64>,
@@ -186,17 +186,14 @@ impl Memory {
 
     /// What is still pending in old rows that hold little else: to be written as one new row.
     pub(super) fn thin_rows(&self) -> Vec<Change> {
-        let thin: BTreeSet<Seq> = (self.rows.iter())
-            .filter(|(_, row)| row.pending > 0 && row.pending * THIN_SHARE < row.changes && !row.unreadable)
-            .map(|(id, _)| *id)
-            .collect();
+        let is_thin = |row: &Row| row.pending > 0 && row.pending * THIN_SHARE < row.changes && !row.unreadable;
         // One row for one row is no gain.
-        if thin.len() < 2 * THIN_SHARE {
+        if self.rows.values().filter(|row| is_thin(row)).count() < 2 * THIN_SHARE {
             return Vec::new();
         }
         (self.pending.iter())
             .filter_map(|(due, key)| self.slot(key).map(|slot| (due, key, slot)))
-            .filter(|(.., slot)| slot.row.is_some_and(|row| thin.contains(&row)))
+            .filter(|(.., slot)| slot.row.and_then(|row| self.rows.get(&row)).is_some_and(is_thin))
             .map(|(due, key, slot)| Change { key: key.clone(), register: slot.register.clone(), due: *due })
             .collect()
     }
