@@ -1,6 +1,7 @@
 //! What the registers of a title mean to its viewer. Edge and origin read them here and nowhere else.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -169,24 +170,31 @@ impl ProfileFacts {
         self.title(profile, title).resume_point(rules)
     }
 
-    /// Continue watching, newest first: what is in progress, and what is up next.
-    pub fn continue_watching(&self, profile: &ProfileId, rules: &Rules) -> Vec<ContinueItem> {
-        let mut titles: Vec<(TitleId, TitleFacts)> = (self.registers.keys())
+    /// The first `limit` items of continue watching, newest first: what is in progress, and what is up next.
+    pub fn continue_watching(&self, profile: &ProfileId, limit: usize, rules: &Rules) -> Vec<ContinueItem> {
+        // A heap, because a list shows the newest few of possibly thousands, and because the code of a sort is as
+        // large as the rest of this file.
+        let mut titles: BinaryHeap<(Stamp, Reverse<&TitleId>)> = (self.registers.keys())
             .filter_map(|fact| match fact {
                 Fact::Latest(of, title) if of == profile => Some(title),
                 _ => None,
             })
-            .map(|title| (title.clone(), self.title(profile, title)))
-            .filter(|(_, facts)| facts.latest.is_some() && facts.progress(rules) != Progress::Unstarted)
+            .map(|title| (self.title(profile, title).newest(), Reverse(title)))
             .collect();
-        titles.sort_unstable_by(|(a, x), (b, y)| y.newest().cmp(&x.newest()).then_with(|| a.cmp(b)));
-
         let mut seen_series = HashSet::new();
         let mut items = Vec::new();
-        for (title, facts) in titles {
-            let series = facts.latest().and_then(|l| l.series.clone());
+        while let Some((_, Reverse(title))) = titles.pop() {
+            let facts = self.title(profile, title);
+            let Some(latest) = facts.latest() else { continue };
+            if facts.progress(rules) == Progress::Unstarted {
+                continue;
+            }
+            let series = latest.series.clone();
             if seen_series.insert(series.clone().unwrap_or_else(|| title.clone())) {
-                items.extend(self.continue_item(profile, title, series, &facts, rules));
+                items.extend(self.continue_item(profile, title.clone(), series, &facts, rules));
+                if items.len() == limit {
+                    break;
+                }
             }
         }
         items
@@ -240,12 +248,14 @@ impl ProfileFacts {
 
     /// The history entries that are listed, newest birth first.
     pub fn history(&self, profile: &ProfileId) -> Vec<(SessionId, Stamp, Session)> {
-        let mut entries: Vec<_> = (self.sessions(profile))
+        let mut entries: Vec<Option<(SessionId, Stamp, Session)>> = (self.sessions(profile))
             .filter(|(id, stamp, session)| {
                 self.get(&Fact::Deleted(profile.clone(), *id)).is_none() && self.counts(profile, &session.title, *stamp)
             })
+            .map(Some)
             .collect();
-        entries.sort_unstable_by(|(a, ..), (b, ..)| b.cmp(a));
-        entries
+        let births = entries.iter().enumerate().filter_map(|(at, entry)| Some((entry.as_ref()?.0, at)));
+        let mut newest: BinaryHeap<(SessionId, usize)> = births.collect();
+        std::iter::from_fn(|| newest.pop().and_then(|(_, at)| entries[at].take())).collect()
     }
 }

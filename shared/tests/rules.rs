@@ -75,7 +75,7 @@ impl Profile {
     }
 
     fn continues(self) -> Vec<(String, bool)> {
-        let items = self.facts().continue_watching(&viewer().profile, &Rules::default());
+        let items = self.facts().continue_watching(&viewer().profile, 10, &Rules::default());
         items.into_iter().map(|item| (item.title_id.to_string(), item.up_next)).collect()
     }
 }

@@ -56,10 +56,7 @@ impl<H: Host, D: Held> Edge<H, D> {
                 self.flush().await;
                 empty_answer(StatusCode::NO_CONTENT)
             }
-            Visitor::Device(route, caller) => match caller.viewer() {
-                Ok(viewer) => self.serve(route, &viewer, &request).await,
-                Err(problem) => problem.into_response(),
-            },
+            Visitor::Device(route, caller) => self.serve(route, &caller.viewer, &request).await,
         };
         door::open_to_browsers(&self.config, request.headers(), &mut response);
         self.schedule(true).await;

@@ -1,7 +1,5 @@
 //! What devices read: the origin's registers, merged with what this edge holds, read by the rules.
 
-use std::collections::HashMap;
-
 use playhead_shared::id::{DeviceId, ProfileId, SessionId, TitleId};
 use playhead_shared::moves::Viewer;
 use playhead_shared::register::{Fact, Session};
@@ -9,7 +7,7 @@ use playhead_shared::rules::Rules;
 use playhead_shared::time::{Millis, Stamp};
 use playhead_shared::title::{ContinueItem, ResumePoint};
 use playhead_shared::wire::{Lease, Read, ReadAnswer, Stream, What};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Request, Response, hex, read_answer};
@@ -23,8 +21,14 @@ use crate::requests::{query, query_limit, query_titles, wants_fresh};
 
 #[derive(Serialize)]
 struct ResumeAnswer<'a> {
-    titles: HashMap<&'a TitleId, Option<ResumePoint>>,
+    /// In the order in which they were asked for, so that equal answers have equal tags.
+    #[serde(serialize_with = "as_map")]
+    titles: Vec<(&'a TitleId, Option<ResumePoint>)>,
     stale: bool,
+}
+
+fn as_map<S: Serializer>(titles: &[(&TitleId, Option<ResumePoint>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(titles.iter().map(|(title, point)| (title, point)))
 }
 
 #[derive(Serialize)]
@@ -160,8 +164,7 @@ pub(crate) async fn continue_watching<H: Host, D: Held>(
     let what = What::ContinueWatching { limit: limit as u32, held };
     let (answer, partial) = asked_or_partial(edge, viewer, what).await;
     let facts = overlay(&holdings, answer);
-    let mut items = facts.continue_watching(&viewer.profile, &edge.rules);
-    items.truncate(limit);
+    let items = facts.continue_watching(&viewer.profile, limit, &edge.rules);
     Ok(read_answer(request.headers(), edge.now(), ContinueAnswer { items, partial }))
 }
 
@@ -205,8 +208,12 @@ pub(crate) async fn streams<H: Host, D: Held>(
         }
     }
     live.retain(|stream| holdings.facts.get(&Fact::Ended(stream.session)).is_none());
-    live.sort_unstable_by_key(|stream| std::cmp::Reverse(stream.session));
-    let streams = live.into_iter().map(|stream| StreamView::of(viewer, stream)).collect();
+    let mut streams: Vec<Stream> = Vec::with_capacity(live.len());
+    for stream in live {
+        let older = streams.partition_point(|other| other.session > stream.session);
+        streams.insert(older, stream);
+    }
+    let streams = streams.into_iter().map(|stream| StreamView::of(viewer, stream)).collect();
     Ok(read_answer(request.headers(), edge.now(), StreamsAnswer { limit: viewer.streams, streams, partial }))
 }
 

@@ -88,7 +88,7 @@ pub(crate) fn path_session(text: &str, now: Millis, rules: &Rules) -> Result<Ses
     Ok(session)
 }
 
-/// The titles of a list in a query.
+/// The titles of a list in a query, each once.
 pub(crate) fn query_titles(request: &Request) -> Result<Vec<TitleId>, Problem> {
     const MOST: usize = 100;
     let list = query(request, "titles").filter(|list| !list.is_empty());
@@ -97,7 +97,14 @@ pub(crate) fn query_titles(request: &Request) -> Result<Vec<TitleId>, Problem> {
     if ids.len() > MOST {
         return Err(Problem::new(Code::TooMany, format!("titles has {MOST} at most")));
     }
-    ids.into_iter().map(|id| id.parse().map_err(|bad| Problem::new(Code::BadId, bad))).collect()
+    let mut titles = Vec::with_capacity(ids.len());
+    for id in ids {
+        let title = id.parse().map_err(|bad| Problem::new(Code::BadId, bad))?;
+        if !titles.contains(&title) {
+            titles.push(title);
+        }
+    }
+    Ok(titles)
 }
 
 /// How many items a list may have: 1 to 100, 20 if it does not say.

@@ -3,9 +3,10 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::alg::{Ed25519, Hs256, Hs256Key, VerifyingKey};
 use jwt_compact::{Algorithm, AlgorithmExt, Claims, UntrustedToken};
+use playhead_shared::id::BadId;
 use playhead_shared::moves::Viewer;
 use playhead_shared::time::Millis;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::problem::{Code, Problem};
@@ -40,14 +41,11 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Who asks, and from where; what the door hands on to the shard.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Who asks, and from where.
+#[derive(Clone, Debug)]
 pub struct Caller {
-    account: String,
-    profile: String,
-    device: String,
-    streams: u32,
-    incognito: bool,
+    /// Who acts.
+    pub viewer: Viewer,
     /// The region that the token names for the account's shard.
     pub region: Option<String>,
 }
@@ -55,21 +53,28 @@ pub struct Caller {
 impl Caller {
     /// Which of `shards` holds the account, for platforms that spread accounts over several.
     pub fn shard(&self, shards: u64) -> u64 {
-        let digest = Sha256::digest(&self.account);
+        let digest = Sha256::digest(self.viewer.account.as_str());
         digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) % shards.max(1)
     }
 
-    /// The caller as the domain has it.
-    pub fn viewer(&self) -> Result<Viewer, Problem> {
-        let invalid = |bad: playhead_shared::id::BadId| Problem::new(Code::TokenInvalid, bad);
-        Ok(Viewer {
-            account: self.account.parse().map_err(invalid)?,
-            profile: self.profile.parse().map_err(invalid)?,
-            device: self.device.parse().map_err(invalid)?,
-            streams: self.streams,
-            incognito: self.incognito,
-        })
+    /// The viewer in one line, for a header from the door to the shard. No id has a space in it.
+    pub fn viewer_line(&self) -> String {
+        let Viewer { account, profile, device, streams, incognito } = &self.viewer;
+        format!("{account} {profile} {device} {streams} {incognito}")
     }
+}
+
+/// Reads what [`Caller::viewer_line`] wrote.
+pub fn viewer_of_line(line: &str) -> Option<Viewer> {
+    let mut words = line.split(' ');
+    let mut next = || words.next();
+    Some(Viewer {
+        account: next()?.parse().ok()?,
+        profile: next()?.parse().ok()?,
+        device: next()?.parse().ok()?,
+        streams: next()?.parse().ok()?,
+        incognito: next()?.parse().ok()?,
+    })
 }
 
 /// A token's claims as they came: read one by one, since a typed form of them would cost more to carry to the
@@ -138,20 +143,17 @@ impl TokenPolicy {
         if self.audience.as_ref().is_some_and(|ours| !claims.get("aud").is_some_and(|aud| names(aud, ours))) {
             return Err(invalid("the token is for another audience"));
         }
-        let needed = |name: &str| {
-            let missing = || Problem::new(Code::TokenInvalid, format!("the token has no {name}"));
-            text(name).map(str::to_owned).ok_or_else(missing)
-        };
+        let id = |name: &str| text(name).ok_or_else(|| invalid(&format!("the token has no {name}")));
+        let bad_id = |bad: BadId| invalid(bad.0);
         let streams = claims.get("streams").and_then(|value| value.as_u64()).and_then(|n| u32::try_from(n).ok());
-        let caller = Caller {
-            account: needed("sub")?,
-            profile: needed("profile")?,
-            device: needed("device")?,
+        let viewer = Viewer {
+            account: id("sub")?.parse().map_err(bad_id)?,
+            profile: id("profile")?.parse().map_err(bad_id)?,
+            device: id("device")?.parse().map_err(bad_id)?,
             streams: streams.ok_or_else(|| invalid("the token has no streams"))?,
             incognito: claims.get("incognito").is_some_and(|value| value == true),
-            region: text("region").map(str::to_owned),
         };
-        caller.viewer().map(|_| caller)
+        Ok(Caller { viewer, region: text("region").map(str::to_owned) })
     }
 
     /// The claims, if one of the keys signed them. A token that names a key is held to that key.
@@ -170,7 +172,8 @@ impl TokenPolicy {
 /// The credentials of a `Bearer` header; the scheme's case does not matter (RFC 9110).
 pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// `aud` is one audience, or a list of them (RFC 7519, 4.1.3).

@@ -94,7 +94,7 @@ const READ: [HeaderName; 15] = [
     RETRY_AFTER,
     VARY,
     WWW_AUTHENTICATE,
-    crate::CALLER,
+    crate::VIEWER,
     crate::ROWS_WRITTEN,
 ];
 

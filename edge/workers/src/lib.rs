@@ -20,8 +20,8 @@ use playhead_edge::token::Caller;
 use playhead_shared::time::Millis;
 use worker::{Cf, Context, Date, Env, Request, Response, Result, console_log, event};
 
-/// Carries what the door found out to the object: the caller, as JSON. Only the Worker can reach an object.
-const CALLER: HeaderName = HeaderName::from_static("playhead-caller");
+/// Carries what the door found out to the object: the viewer. Only the Worker can reach an object.
+const VIEWER: HeaderName = HeaderName::from_static("playhead-viewer");
 /// Says how many rows the object has written since it woke, as the platform bills them.
 const ROWS_WRITTEN: HeaderName = HeaderName::from_static("playhead-rows-written");
 /// Accounts of a region are spread over so many objects, unless `SHARD_COUNT` says otherwise.
@@ -65,11 +65,10 @@ async fn ask_shard(
     caller: Option<&Caller>,
     mut request: answer::Request,
 ) -> Result<answer::Response> {
-    request.headers_mut().remove(CALLER);
+    request.headers_mut().remove(VIEWER);
     if let Some(caller) = caller {
-        let json = serde_json::to_string(caller)?;
-        let value = HeaderValue::from_str(&json).map_err(|error| error.to_string())?;
-        request.headers_mut().insert(CALLER, value);
+        let value = HeaderValue::from_str(&caller.viewer_line()).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(VIEWER, value);
     }
     let shards = env.durable_object("SHARDS")?;
     let name = format!("{region}:{shard}");

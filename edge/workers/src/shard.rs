@@ -13,12 +13,12 @@ use playhead_edge::door::{self, LARGEST_BODY};
 use playhead_edge::held::journal::Journal;
 use playhead_edge::host::Host;
 use playhead_edge::problem::Problem;
-use playhead_edge::token::Caller;
+use playhead_edge::token::viewer_of_line;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use crate::host::ObjectHost;
 use crate::sql::ObjectSql;
-use crate::{CALLER, ROWS_WRITTEN, convert};
+use crate::{ROWS_WRITTEN, VIEWER, convert};
 
 type ShardEdge = Edge<ObjectHost, Journal<ObjectHost, ObjectSql>>;
 
@@ -80,15 +80,14 @@ impl Shard {
 
 /// Serves what the door let through, or flushes for the operator's timer.
 async fn serve(edge: &Rc<ShardEdge>, request: answer::Request) -> answer::Response {
-    let caller =
-        request.headers().get(CALLER).and_then(|value| serde_json::from_slice::<Caller>(value.as_bytes()).ok());
-    let Some(caller) = caller else {
+    let viewer = request.headers().get(VIEWER).and_then(|value| viewer_of_line(value.to_str().ok()?));
+    let Some(viewer) = viewer else {
         edge.flush().await;
         return empty_answer(StatusCode::NO_CONTENT);
     };
-    let served = match (door::route(request.method(), request.uri().path()), caller.viewer()) {
-        (Ok(route), Ok(viewer)) => edge.serve(route, &viewer, &request).await,
-        (Err(problem), _) | (_, Err(problem)) => problem.into_response(),
+    let served = match door::route(request.method(), request.uri().path()) {
+        Ok(route) => edge.serve(route, &viewer, &request).await,
+        Err(problem) => problem.into_response(),
     };
     edge.schedule(false).await;
     served
