@@ -122,6 +122,11 @@ fn progress_of_a_title() {
         ),
         ("forgotten", Profile::default().play(beat(1, "film", 10, 10)).ask(Command::Forget(title("film")), 11), None),
         (
+            "played in the instant of forgetting",
+            Profile::default().play(beat(1, "film", 10, 10)).ask(Command::Forget(title("film")), 10),
+            None,
+        ),
+        (
             "played after forgetting",
             Profile::default().ask(Command::Forget(title("film")), 11).play(beat(1, "film", 12, 12)),
             Some((InProgress, 12)),
