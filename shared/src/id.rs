@@ -20,7 +20,11 @@ pub struct BadId(pub &'static str);
 const LONGEST: usize = 64;
 
 fn of_allowed(text: &str, allowed: &[u8]) -> bool {
-    (1..=LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || allowed.contains(&b))
+    // In a path, these two would mean another path.
+    let is_path = matches!(text, "." | "..");
+    !is_path
+        && (1..=LONGEST).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || allowed.contains(&b))
 }
 
 macro_rules! text_id {
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn ids_refuse_what_could_split_a_key() {
-        for bad in ["", "a/b", "a b", "a\0b", "ü", "{a}", &"x".repeat(65)] {
+        for bad in ["", ".", "..", "a/b", "a b", "a\0b", "ü", "{a}", &"x".repeat(65)] {
             assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
             assert!(bad.parse::<TitleId>().is_err(), "{bad:?}");
         }

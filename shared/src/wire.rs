@@ -252,7 +252,7 @@ pub enum What {
         /// How many items the device asked for.
         #[n(0)]
         limit: u32,
-        /// What the edge holds something of.
+        /// What the edge holds something of, and the series and next titles that its resume points name.
         #[n(1)]
         held: Vec<TitleId>,
     },

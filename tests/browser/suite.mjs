@@ -120,7 +120,7 @@ test('another device goes on where the first one stopped', async () => {
     video.addEventListener('playing', () => (window.firstSeen ??= video.currentTime));
   });
   await press(phone, 'spiral-coast');
-  const resumed = await phone.evaluate(() => window.firstSeen);
+  const resumed = await (await phone.waitForFunction(() => window.firstSeen)).jsonValue();
   await shot(phone, 'a-phone');
   assert.ok(Math.abs(resumed - stopped) < 1, `stopped at ${stopped} s, went on at ${resumed} s`);
 });

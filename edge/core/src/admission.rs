@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::{Request, Response, json_answer};
 use crate::edge::Edge;
-use crate::flush::wire_entry;
-use crate::heartbeats::{SOON_MS, held_lease, holdings, merge};
+use crate::flush::SOON_MS;
 use crate::held::{Change, Held, HeldLease, Holdings, Item, Key, Learnt};
 use crate::host::Host;
 use crate::origin::{admit, readable};
 use crate::problem::{Code, Problem};
-use crate::reads::{StreamView, live_leases, title_keys};
+use crate::reads::title_keys;
 use crate::requests::{body, judge_sent_at, path_id, path_session, time};
+use crate::views::StreamView;
 
 /// The most streams that one admission may evict.
 const MOST_EVICTED: usize = 16;
@@ -68,8 +68,8 @@ pub(crate) async fn put<H: Host, D: Held>(
     judge_sent_at(sent_at, now, &edge.rules)?;
 
     let evictions = evictions(viewer, &evict, sent_at, edge.host.now());
-    merge(edge, evictions).await?;
-    let holdings = holdings(edge, viewer).await?;
+    edge.merge(evictions).await?;
+    let holdings = edge.holdings(viewer).await?;
     let lease = HeldLease { lease: lease_of(viewer, session, title, sent_at), received_at: now };
     let asked_at = edge.host.now();
     let admission = Admission { lease: lease.lease.clone(), batch: news(viewer, &holdings, session, now) };
@@ -113,7 +113,7 @@ fn evictions(viewer: &Viewer, evict: &[SessionId], sent_at: Millis, now: Millis)
 fn news(viewer: &Viewer, holdings: &Holdings, session: SessionId, now: Millis) -> Batch {
     let ended = holdings.held.iter().filter(|(fact, _, pending)| *pending && matches!(fact, Fact::Ended(_)));
     let registers = ended.map(|(fact, register, _)| {
-        wire_entry(&Key { account: viewer.account.clone(), item: Item::Fact(fact.clone()) }, register)
+        Key { account: viewer.account.clone(), item: Item::Fact(fact.clone()) }.wire_entry(register)
     });
     let leases = holdings.leases.iter().filter(|(held, pending)| *pending && held.lease.session != session);
     Batch { registers: registers.collect(), leases: leases.map(|(held, _)| held.clone().aged(now)).collect() }
@@ -131,7 +131,7 @@ async fn admitted<H: Host, D: Held>(
     let session = lease.lease.session;
     let mut learnt = readable(answer.registers);
     if answer.outcome != Outcome::Refused {
-        learnt.push(held_lease(&lease));
+        learnt.push(lease.entry());
     }
     let asked = title_keys(viewer, std::slice::from_ref(&title));
     let learnt = Learnt { asked, answer: learnt, requested_at: asked_at };
@@ -142,7 +142,7 @@ async fn admitted<H: Host, D: Held>(
         return Err(Problem::stream_limit(viewer.streams, conflicts, edge.now()));
     }
     let known = answer.renewed || before.leases.iter().any(|(held, _)| held.lease.session == session);
-    let after = holdings(edge, viewer).await?;
+    let after = edge.holdings(viewer).await?;
     let body = Answer {
         server_time: edge.now(),
         heartbeat_interval_ms: edge.config.heartbeat_interval_ms,
@@ -160,10 +160,14 @@ async fn unverified<H: Host, D: Held>(
     lease: HeldLease,
 ) -> Result<Response, Problem> {
     let (title, session) = (lease.lease.title.clone(), lease.lease.session);
-    let (key, register) = held_lease(&lease);
-    merge(edge, vec![Change { key, register, due: edge.host.now().plus(SOON_MS) }]).await?;
+    let (key, register) = lease.entry();
+    let change = Change { key, register, due: edge.host.now().plus(SOON_MS) };
+    if let Err(error) = edge.held.merge(vec![change]).await {
+        // The stream's next heartbeat says it again; playback waits for neither.
+        edge.host.log(&error.to_string());
+    }
     let known = held.leases.iter().any(|(held, _)| held.lease.session == session);
-    let others = live_leases(&held, edge.now(), &edge.rules);
+    let others = held.live_streams(edge.now(), &edge.rules);
     let body = Answer {
         server_time: edge.now(),
         heartbeat_interval_ms: edge.config.heartbeat_interval_ms,

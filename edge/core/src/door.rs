@@ -14,7 +14,7 @@ pub const LARGEST_BODY: usize = 256 * 1024;
 
 /// What a request is for. Texts in it are as the path has them: not judged yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // DESIGN's table of routes, one variant each
+#[allow(missing_docs)] // the table of routes in README.md, one variant each
 pub enum Route {
     Heartbeats,
     OpenSession(String),

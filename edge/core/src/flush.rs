@@ -4,13 +4,21 @@ use std::rc::Rc;
 
 use playhead_shared::register::Register;
 use playhead_shared::time::Millis;
-use playhead_shared::wire::{Batch, BatchAnswer, WireEntry};
+use playhead_shared::wire::{Batch, BatchAnswer};
 
-use crate::edge::{Edge, FLUSH_GAP_MS};
-use crate::held::{Held, HeldError, HeldLease, HeldVerdict, Item, Key, Learnt};
+use crate::edge::Edge;
+use crate::held::{Change, Held, HeldError, HeldLease, HeldVerdict, Item, Key, Learnt};
 use crate::host::Host;
 use crate::origin::{post_batch, readable};
 
+/// What changes something for other devices is due at the origin so soon …
+pub(crate) const SOON_MS: u64 = 500;
+/// … a lease so soon: well before it runs out …
+pub(crate) const LEASE_MS: u64 = 15_000;
+/// … and mere progress so soon.
+pub(crate) const PROGRESS_MS: u64 = 30_000;
+/// Two flushes of one edge are at least so far apart, so that a batch is worth its request.
+const FLUSH_GAP_MS: u64 = 250;
 /// The most registers in one batch.
 const BATCH: usize = 500;
 /// The right to flush lasts so long; a holder that died is followed after it.
@@ -46,6 +54,31 @@ impl<H: Host, D: Held> Edge<H, D> {
         };
         self.schedule(false).await;
         flushed
+    }
+
+    /// Sees to it that the next flush will come; a shell calls it when it wakes. Where `flush_overdue` (nothing
+    /// else may come to flush), what is overdue is flushed in the background at once.
+    pub async fn schedule(self: &Rc<Self>, flush_overdue: bool) {
+        if flush_overdue {
+            // Looking is a statement, which no request needs for itself.
+            let now = self.host.now();
+            if now.since(self.last_looked.get()) < FLUSH_GAP_MS {
+                return;
+            }
+            self.last_looked.set(now);
+        }
+        let due = match self.held.next_due().await {
+            Ok(Some(due)) => due,
+            Ok(None) => return,
+            Err(error) => return self.host.log(&format!("cannot tell when the next flush is due: {error}")),
+        };
+        self.host.wake_at(due).await;
+        if flush_overdue && due <= self.host.now() {
+            let edge = Rc::clone(self);
+            self.host.spawn(Box::pin(async move {
+                edge.flush().await;
+            }));
+        }
     }
 
     async fn try_flush(&self) -> Result<Flushed, HeldError> {
@@ -90,9 +123,24 @@ impl<H: Host, D: Held> Edge<H, D> {
             self.host.log(&format!("the origin cannot read {} registers: put aside for an hour", unread.len()));
             self.held.put_aside(unread, now.plus(PUT_ASIDE_MS)).await.map_err(|error| error.to_string())?;
         }
-        let verdicts = verdicts_of(&settled, &answer);
+        let known = known_of(&settled, answer);
         self.held.settle(settled, now).await.map_err(|error| error.to_string())?;
-        let known = readable(answer.known).into_iter().chain(verdicts).collect();
+        let learnt = Learnt { asked: Vec::new(), answer: known, requested_at: asked_at };
+        self.held.learn(learnt).await.map_err(|error| error.to_string())
+    }
+
+    /// Has the origin take changes before anyone hears that they are taken, and keeps them only to be read.
+    pub(crate) async fn pass_through(&self, changes: Vec<Change>) -> Result<(), String> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let sent: Vec<_> = changes.into_iter().map(|change| (change.key, change.register)).collect();
+        let asked_at = self.host.now();
+        let answer = post_batch(self, &batch_of(&sent, self.now()).0).await.map_err(|error| error.to_string())?;
+        if !answer.unread.is_empty() {
+            return Err("the origin cannot read what this edge writes".to_owned());
+        }
+        let known = known_of(&sent, answer).into_iter().chain(sent).collect();
         let learnt = Learnt { asked: Vec::new(), answer: known, requested_at: asked_at };
         self.held.learn(learnt).await.map_err(|error| error.to_string())
     }
@@ -105,7 +153,7 @@ fn batch_of(sent: &[(Key, Register)], now: Millis) -> (Batch, Vec<usize>) {
     for (at, (key, register)) in sent.iter().enumerate() {
         match &key.item {
             Item::Fact(_) => {
-                batch.registers.push(wire_entry(key, register));
+                batch.registers.push(key.wire_entry(register));
                 of_register.push(at);
             }
             Item::Lease(_) => batch.leases.extend(register.value::<HeldLease>().ok().map(|held| held.aged(now))),
@@ -115,21 +163,10 @@ fn batch_of(sent: &[(Key, Register)], now: Millis) -> (Batch, Vec<usize>) {
     (batch, of_register)
 }
 
-/// A held fact as it goes over the wire.
-pub(crate) fn wire_entry(key: &Key, register: &Register) -> WireEntry {
-    let (profile, kind, name) = key.item.parts();
-    WireEntry {
-        account: key.account.to_string(),
-        profile: profile.to_owned(),
-        kind,
-        name,
-        register: register.as_bytes().to_vec(),
-    }
-}
-
-/// What the origin says of every stream in the batch: those that it doesn't name have theirs.
-fn verdicts_of(sent: &[(Key, Register)], answer: &BatchAnswer) -> Vec<(Key, Register)> {
-    (sent.iter())
+/// What the edge should know from an answer: facts, and a verdict on every stream in the batch. Those that it does
+/// not name have theirs.
+fn known_of(sent: &[(Key, Register)], answer: BatchAnswer) -> Vec<(Key, Register)> {
+    let verdicts = (sent.iter())
         .filter_map(|(key, _)| match key.item {
             Item::Lease(session) => Some((key.account.clone(), session)),
             _ => None,
@@ -139,8 +176,8 @@ fn verdicts_of(sent: &[(Key, Register)], answer: &BatchAnswer) -> Vec<(Key, Regi
             let verdict = HeldVerdict { reason: named.map(|v| v.reason), by: named.map(|v| v.by.clone()) };
             let register = Register::new(answer.server_time.into(), &verdict);
             (Key { account, item: Item::Verdict(session) }, register)
-        })
-        .collect()
+        });
+    verdicts.chain(readable(answer.known)).collect()
 }
 
 /// Exponential, with jitter over the whole of the second half, so that edges do not come back all at once.

@@ -8,28 +8,21 @@ use playhead_shared::id::{SessionId, TitleId};
 use playhead_shared::moves::{Command, Viewer, command_move, heartbeat_moves};
 use playhead_shared::register::{EndReason, Ended, Entry, Fact, Register};
 use playhead_shared::time::Millis;
-use playhead_shared::wire::{Batch, Lease};
+use playhead_shared::wire::Lease;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::answer::{Request, Response, empty_answer, json_answer};
-use crate::config::Acknowledge;
 use crate::door::Route;
 use crate::edge::Edge;
+use crate::flush::{LEASE_MS, PROGRESS_MS, SOON_MS};
 use crate::held::{Change, Held, HeldLease, Holdings, Item, Key};
 use crate::host::Host;
-use crate::origin::post_batch;
 use crate::problem::{Code, Problem};
 use crate::requests::{Timed, body, judge_sent_at, path_id, path_session, time};
 
 /// The most heartbeats in one request.
 const MOST_HEARTBEATS: usize = 500;
-/// What changes something for other devices is due at the origin so soon …
-pub(crate) const SOON_MS: u64 = 500;
-/// … a lease so soon: well before it runs out …
-const LEASE_MS: u64 = 15_000;
-/// … and mere progress so soon.
-const PROGRESS_MS: u64 = 30_000;
 /// What the origin said of a stream holds until the lease's next renewals should have brought word.
 const VERDICT_MS: u64 = 60_000;
 
@@ -80,7 +73,7 @@ pub(crate) async fn post<H: Host, D: Held>(
     }
     judge_sent_at(sent_at, now, &edge.rules)?;
 
-    let holdings = holdings(edge, viewer).await?;
+    let holdings = edge.holdings(viewer).await?;
     let mut titles = known_titles(viewer, &holdings);
     let mut beats = Vec::with_capacity(body.heartbeats.len());
     let mut rejected = Vec::new();
@@ -91,7 +84,7 @@ pub(crate) async fn post<H: Host, D: Held>(
         }
     }
     let leases: Vec<HeldLease> = beats.iter().map(|beat| lease_of(viewer, beat, sent_at, now)).collect();
-    keep(edge, viewer, &beats, &leases).await?;
+    keep(edge, viewer, &beats, &leases, &holdings).await?;
     let answer = Answer {
         accepted: beats.len(),
         rejected,
@@ -100,12 +93,6 @@ pub(crate) async fn post<H: Host, D: Held>(
         ended: ended_of(&leases, &holdings, now),
     };
     Ok(json_answer(StatusCode::ACCEPTED, &answer))
-}
-
-/// The profile as this edge holds it.
-pub(crate) async fn holdings<H: Host, D: Held>(edge: &Edge<H, D>, viewer: &Viewer) -> Result<Holdings, Problem> {
-    let held = edge.held.read(&viewer.account, &viewer.profile).await;
-    held.map(Holdings::of).map_err(|error| edge.unavailable(&error))
 }
 
 fn known_titles(viewer: &Viewer, holdings: &Holdings) -> HashMap<SessionId, TitleId> {
@@ -149,39 +136,29 @@ fn lease_of(viewer: &Viewer, beat: &Heartbeat, sent_at: Millis, now: Millis) -> 
     HeldLease { lease, received_at: now }
 }
 
-/// Makes the heartbeats durable: here, or where the platform has no disk at the origin.
+/// Makes the heartbeats durable.
 async fn keep<H: Host, D: Held>(
     edge: &Edge<H, D>,
     viewer: &Viewer,
     beats: &[Heartbeat],
     leases: &[HeldLease],
+    holdings: &Holdings,
 ) -> Result<(), Problem> {
     let moves = |beat| heartbeat_moves(viewer, beat, &edge.rules);
-    if edge.config.acknowledge == Acknowledge::Origin {
-        let registers = beats.iter().flat_map(moves).map(Into::into).collect();
-        let leases = leases.iter().map(|held| held.lease.clone()).collect();
-        let taken = post_batch(edge, &Batch { registers, leases }).await;
-        return match taken {
-            Ok(answer) if answer.unread.is_empty() => Ok(()),
-            Ok(_) => Err(Problem::unavailable()),
-            Err(error) => {
-                edge.host.log(&error.to_string());
-                Err(Problem::unavailable())
-            }
-        };
-    }
     let now = edge.host.now();
     let mut changes: HashMap<Key, Change> = HashMap::new();
     for (beat, lease) in beats.iter().zip(leases) {
         let due = now.plus(if beat.event == Event::Progress { PROGRESS_MS } else { SOON_MS });
-        for Entry { account, fact, register } in moves(beat) {
+        // What is held already is durable already: a repetition, or the profile that every heartbeat names.
+        let is_news = |entry: &Entry| holdings.facts.get(&entry.fact).is_none_or(|held| entry.register > *held);
+        for Entry { account, fact, register } in moves(beat).into_iter().filter(is_news) {
             gather(&mut changes, Key { account, item: Item::Fact(fact) }, register, due);
         }
         let due = now.plus(if beat.event == Event::Progress { LEASE_MS } else { SOON_MS });
-        let (key, register) = held_lease(lease);
+        let (key, register) = lease.entry();
         gather(&mut changes, key, register, due);
     }
-    merge(edge, changes.into_values().collect()).await
+    edge.merge(changes.into_values().collect()).await
 }
 
 /// Merges each register under its own key already here: an offline backlog is hundreds of beats of one session.
@@ -195,17 +172,6 @@ fn gather(changes: &mut HashMap<Key, Change>, key: Key, register: Register, due:
         }
         None => drop(changes.insert(key.clone(), Change { key, register, due })),
     }
-}
-
-/// A lease as it is held.
-pub(crate) fn held_lease(held: &HeldLease) -> (Key, Register) {
-    let key = Key { account: held.lease.account.clone(), item: Item::Lease(held.lease.session) };
-    (key, Register::new(held.lease.stamp(), held))
-}
-
-/// Makes changes durable and sees to it that they will be flushed.
-pub(crate) async fn merge<H: Host, D: Held>(edge: &Edge<H, D>, changes: Vec<Change>) -> Result<(), Problem> {
-    edge.held.merge(changes).await.map_err(|error| edge.unavailable(&error))
 }
 
 /// Which of the sessions hold no stream any more: worked out anew for every answer.
@@ -280,6 +246,6 @@ pub(crate) async fn command<H: Host, D: Held>(
     timed.sent_at(now, &edge.rules)?;
     let Entry { account, fact, register } = command_move(viewer, command, timed.observed_at(now, &edge.rules)?);
     let due = edge.host.now().plus(SOON_MS);
-    merge(edge, vec![Change { key: Key { account, item: Item::Fact(fact) }, register, due }]).await?;
+    edge.merge(vec![Change { key: Key { account, item: Item::Fact(fact) }, register, due }]).await?;
     Ok(empty_answer(StatusCode::NO_CONTENT))
 }

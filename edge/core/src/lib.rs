@@ -19,7 +19,9 @@ mod origin;
 pub mod problem;
 mod reads;
 mod requests;
+mod serve;
 pub mod token;
+mod views;
 
 pub use edge::Edge;
 pub use flush::Flushed;

@@ -14,7 +14,7 @@ use crate::held::{Held, Item, Key};
 use crate::host::{CallError, Host};
 
 /// Playback waits for nothing longer than this.
-const ADMISSION_MS: u64 = 450;
+const ADMISSION_MS: u64 = 400;
 const READ_MS: u64 = 2_000;
 const BATCH_MS: u64 = 10_000;
 

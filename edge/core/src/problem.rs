@@ -5,7 +5,7 @@ use playhead_shared::time::Millis;
 use serde::Serialize;
 
 use crate::answer::{Response, json_answer};
-use crate::reads::StreamView;
+use crate::views::StreamView;
 
 /// The stable codes. What a device does about each is in the README's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,115 +1,19 @@
 //! What devices read: the origin's registers, merged with what this edge holds, read by the rules.
 
-use playhead_shared::id::{DeviceId, ProfileId, SessionId, TitleId};
+use playhead_shared::id::{SessionId, TitleId};
 use playhead_shared::moves::Viewer;
-use playhead_shared::register::{Fact, Session};
-use playhead_shared::rules::Rules;
-use playhead_shared::time::{Millis, Stamp};
-use playhead_shared::title::{ContinueItem, ResumePoint};
-use playhead_shared::wire::{Lease, Read, ReadAnswer, Stream, What};
-use serde::{Serialize, Serializer};
+use playhead_shared::register::{Fact, Latest};
+use playhead_shared::wire::{Read, ReadAnswer, Stream, What};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Request, Response, hex, read_answer};
 use crate::edge::Edge;
-use crate::heartbeats::holdings;
 use crate::held::{Held, Holdings, Item, Key, Learnt, asked_register};
 use crate::host::{CallError, Host};
 use crate::origin::{self, readable};
 use crate::problem::{Code, Problem};
 use crate::requests::{query, query_limit, query_titles, wants_fresh};
-
-#[derive(Serialize)]
-struct ResumeAnswer<'a> {
-    /// In the order in which they were asked for, so that equal answers have equal tags.
-    #[serde(serialize_with = "as_map")]
-    titles: Vec<(&'a TitleId, Option<ResumePoint>)>,
-    stale: bool,
-}
-
-fn as_map<S: Serializer>(titles: &[(&TitleId, Option<ResumePoint>)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(titles.iter().map(|(title, point)| (title, point)))
-}
-
-#[derive(Serialize)]
-struct ContinueAnswer {
-    items: Vec<ContinueItem>,
-    partial: bool,
-}
-
-#[derive(Serialize)]
-struct HistoryAnswer {
-    entries: Vec<HistoryEntry>,
-    cursor: Option<String>,
-    partial: bool,
-}
-
-/// One play, as the device API has it.
-#[derive(Serialize)]
-struct HistoryEntry {
-    session_id: SessionId,
-    title_id: TitleId,
-    series_id: Option<TitleId>,
-    device: DeviceId,
-    started_at: Millis,
-    observed_at: Millis,
-    event: &'static str,
-    position_ms: u64,
-    duration_ms: Option<u64>,
-    watched_ms: u64,
-    furthest_ms: u64,
-}
-
-impl HistoryEntry {
-    fn of((session_id, stamp, play): (SessionId, Stamp, Session)) -> Self {
-        Self {
-            session_id,
-            title_id: play.title,
-            series_id: play.series,
-            device: play.device,
-            started_at: session_id.birth(),
-            observed_at: stamp.millis(),
-            event: play.event.word(),
-            position_ms: play.position_ms,
-            duration_ms: play.duration_ms,
-            watched_ms: play.watched_ms,
-            furthest_ms: play.furthest_ms,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct StreamsAnswer {
-    limit: u32,
-    streams: Vec<StreamView>,
-    partial: bool,
-}
-
-/// A stream as a device of the account may see it: the title only if it is of its own profile, and not incognito.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct StreamView {
-    session_id: SessionId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title_id: Option<TitleId>,
-    profile: ProfileId,
-    device: DeviceId,
-    started_at: Millis,
-    playing: bool,
-}
-
-impl StreamView {
-    pub(crate) fn of(viewer: &Viewer, stream: Stream) -> Self {
-        let shown = stream.profile == viewer.profile && !stream.incognito;
-        Self {
-            session_id: stream.session,
-            title_id: shown.then_some(stream.title),
-            profile: stream.profile,
-            device: stream.device,
-            started_at: stream.session.birth(),
-            playing: stream.playing,
-        }
-    }
-}
+use crate::views::{ContinueAnswer, HistoryAnswer, HistoryEntry, ResumeAnswer, StreamView, StreamsAnswer};
 
 /// The origin is asked anew for a title when its last answer is older.
 const FRESH_MS: u64 = 30_000;
@@ -121,7 +25,7 @@ pub(crate) async fn resume<H: Host, D: Held>(
     request: &Request,
 ) -> Result<Response, Problem> {
     let titles = query_titles(request)?;
-    let mut holdings = holdings(edge, viewer).await?;
+    let mut holdings = edge.holdings(viewer).await?;
     let asked_at = edge.host.now();
     let fresh = |title: &TitleId| holdings.asked.iter().any(|(of, at)| of == title && asked_at.since(*at) < FRESH_MS);
     let mut stale = false;
@@ -134,7 +38,7 @@ pub(crate) async fn resume<H: Host, D: Held>(
                 let asked = title_keys(viewer, &titles);
                 let learnt = Learnt { asked, answer: learnt, requested_at: asked_at };
                 edge.held.learn(learnt).await.map_err(|error| edge.unavailable(&error))?;
-                holdings = self::holdings(edge, viewer).await?;
+                holdings = edge.holdings(viewer).await?;
             }
             Err(error) => {
                 edge.host.log(&format!("resume from what is held: {error}"));
@@ -154,14 +58,8 @@ pub(crate) async fn continue_watching<H: Host, D: Held>(
     request: &Request,
 ) -> Result<Response, Problem> {
     let limit = query_limit(request)?;
-    let holdings = holdings(edge, viewer).await?;
-    let mut held: Vec<TitleId> = Vec::new();
-    for title in holdings.held.iter().filter_map(|(fact, ..)| title_of(fact)) {
-        if !held.contains(title) {
-            held.push(title.clone());
-        }
-    }
-    let what = What::ContinueWatching { limit: limit as u32, held };
+    let holdings = edge.holdings(viewer).await?;
+    let what = What::ContinueWatching { limit: limit as u32, held: touched(&holdings) };
     let (answer, partial) = asked_or_partial(edge, viewer, what).await;
     let facts = overlay(&holdings, answer);
     let items = facts.continue_watching(&viewer.profile, limit, &edge.rules);
@@ -176,7 +74,7 @@ pub(crate) async fn history<H: Host, D: Held>(
 ) -> Result<Response, Problem> {
     let limit = query_limit(request)?;
     let before = query(request, "cursor").map(|cursor| read_cursor(viewer, &cursor)).transpose()?;
-    let holdings = holdings(edge, viewer).await?;
+    let holdings = edge.holdings(viewer).await?;
     let (answer, partial) = asked_or_partial(edge, viewer, What::History { limit: limit as u32, before }).await;
     let more = answer.more;
     // Behind the origin's page lie entries that this edge knows nothing of: they come before what it holds there.
@@ -197,9 +95,9 @@ pub(crate) async fn streams<H: Host, D: Held>(
     viewer: &Viewer,
     request: &Request,
 ) -> Result<Response, Problem> {
-    let holdings = holdings(edge, viewer).await?;
+    let holdings = edge.holdings(viewer).await?;
     let (answer, partial) = asked_or_partial(edge, viewer, What::Streams).await;
-    let mut live = if partial { live_leases(&holdings, edge.now(), &edge.rules) } else { answer.streams };
+    let mut live = if partial { holdings.live_streams(edge.now(), &edge.rules) } else { answer.streams };
     // What the origin has yet to hear of this edge's streams.
     for (held, _) in holdings.leases.iter().filter(|(_, pending)| *pending) {
         match live.iter_mut().find(|stream| stream.session == held.lease.session) {
@@ -215,25 +113,6 @@ pub(crate) async fn streams<H: Host, D: Held>(
     }
     let streams = streams.into_iter().map(|stream| StreamView::of(viewer, stream)).collect();
     Ok(read_answer(request.headers(), edge.now(), StreamsAnswer { limit: viewer.streams, streams, partial }))
-}
-
-/// The streams that this edge knows of itself, for as long as the origin would let them live.
-pub(crate) fn live_leases(holdings: &Holdings, now: Millis, rules: &Rules) -> Vec<Stream> {
-    let aged = holdings.leases.iter().map(|(held, _)| held.clone().aged(now));
-    let live = |lease: &Lease| {
-        let ended = holdings.facts.get(&Fact::Ended(lease.session)).is_some();
-        !lease.stopped && !ended && lease.age_ms < rules.lease_ms && lease.still_ms + lease.age_ms < rules.still_ms
-    };
-    let mut youngest: Vec<Lease> = Vec::new();
-    for lease in aged.filter(live) {
-        let of_device = |held: &&mut Lease| held.profile == lease.profile && held.device == lease.device;
-        match youngest.iter_mut().find(of_device) {
-            Some(held) if lease.session > held.session => *held = lease,
-            Some(_) => {}
-            None => youngest.push(lease),
-        }
-    }
-    youngest.iter().map(Lease::stream).collect()
 }
 
 /// Everything that a title's state is made of.
@@ -255,6 +134,25 @@ fn title_of(fact: &Fact) -> Option<&TitleId> {
         }
         _ => None,
     }
+}
+
+/// The titles that this edge holds something of, and what a resume point among it names: the origin may know neither
+/// that one title follows the other nor where they belong.
+fn touched(holdings: &Holdings) -> Vec<TitleId> {
+    let mut touched: Vec<TitleId> = Vec::new();
+    for (fact, register, _) in &holdings.held {
+        let latest = match fact {
+            Fact::Latest(..) => register.value::<Latest>().ok(),
+            _ => None,
+        };
+        let named = latest.map(|latest| [latest.series, latest.next_title]).into_iter().flatten().flatten();
+        for title in title_of(fact).cloned().into_iter().chain(named) {
+            if !touched.contains(&title) {
+                touched.push(title);
+            }
+        }
+    }
+    touched
 }
 
 async fn ask<H: Host, D: Held>(edge: &Edge<H, D>, viewer: &Viewer, what: What) -> Result<ReadAnswer, CallError> {

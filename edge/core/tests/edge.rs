@@ -55,9 +55,17 @@ fn config(name: &str) -> Option<String> {
 }
 
 async fn case<F: Form>(origin: &Rc<Origin>, sql: &Sqlite) -> Case<F::Held> {
+    configured::<F>(origin, sql, config).await
+}
+
+async fn configured<F: Form>(
+    origin: &Rc<Origin>,
+    sql: &Sqlite,
+    settings: impl Fn(&str) -> Option<String>,
+) -> Case<F::Held> {
     let world = World::new(Rc::clone(origin));
     let held = F::open(sql.clone(), world.clone()).await;
-    Case { edge: Edge::new(world.clone(), held, Config::from_settings(config).unwrap()), world }
+    Case { edge: Edge::new(world.clone(), held, Config::from_settings(settings).unwrap()), world }
 }
 
 fn session(n: u64) -> SessionId {
@@ -161,6 +169,7 @@ over_both_forms! {
     the_origins_clock_is_used_where_this_one_is_off
     a_stop_is_no_stream_at_once
     a_full_batch_is_one_request_after_another
+    without_a_disk_the_origin_acknowledges
 }
 
 async fn a_device_reads_its_own_writes_before_any_flush<F: Form>() {
@@ -353,4 +362,18 @@ async fn a_full_batch_is_one_request_after_another<F: Form>() {
     assert_eq!(origin.plays().len(), 1_600);
     assert!(origin.batches.borrow().iter().all(|batch| batch.registers.len() + batch.leases.len() <= 500));
     assert_eq!(case.edge.flush().await, Flushed::All);
+}
+
+async fn without_a_disk_the_origin_acknowledges<F: Form>() {
+    let origin = Origin::new();
+    let acknowledge = |name: &str| if name == "acknowledge" { Some("origin".to_owned()) } else { config(name) };
+    let case = configured::<F>(&origin, &Sqlite::new(), acknowledge).await;
+    case.send("tv", &[case.beat(1, "progress", 10)]).await;
+    assert_eq!(origin.plays().len(), 1, "before the answer");
+    for mood in [Mood::Down, Mood::Hanging, Mood::Older] {
+        origin.mood.set(mood);
+        let body = json!({"sent_at": case.now(), "heartbeats": [case.beat(2, "progress", 10)]});
+        let (status, answer) = case.ask("tv", "POST", "/v1/heartbeats", body).await;
+        assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
+    }
 }

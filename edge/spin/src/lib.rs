@@ -10,7 +10,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body::Body;
+use http_body_util::BodyExt;
 use playhead_edge::Edge;
 use playhead_edge::config::Config;
 use playhead_edge::door::LARGEST_BODY;
@@ -56,12 +57,26 @@ async fn handle(request: spin_sdk::http::Request) -> Response<FullBody<Bytes>> {
         }
     };
     let (head, body) = request.into_parts();
-    // One byte past the limit is enough to be refused; what follows is not read.
-    let body = match Limited::new(body, LARGEST_BODY + 1).collect().await {
-        Ok(body) => body.to_bytes().into(),
-        Err(_) => vec![0; LARGEST_BODY + 1],
-    };
+    let body = read(body).await;
     with_length(edge.answer(Request::from_parts(head, body)).await)
+}
+
+/// Reads a body. Of one that is too long just enough is kept for its length to tell so, but most of it is read: a
+/// client whose connection breaks while it is sending never sees why. One that breaks off itself is no JSON any more.
+async fn read(body: impl Body<Data = Bytes>) -> Vec<u8> {
+    const PATIENCE: usize = 8;
+    let mut body = std::pin::pin!(body);
+    let (mut kept, mut seen) = (Vec::new(), 0);
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(chunk) = frame.into_data() else { continue };
+        seen += chunk.len();
+        let room = (LARGEST_BODY + 1).saturating_sub(kept.len());
+        kept.extend_from_slice(&chunk[..room.min(chunk.len())]);
+        if seen > PATIENCE * LARGEST_BODY {
+            break;
+        }
+    }
+    kept
 }
 
 /// With a length: a chunked answer costs 40 ms on a connection that is kept alive (delayed ACK).

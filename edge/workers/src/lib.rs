@@ -11,9 +11,8 @@ mod sql;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::{HeaderName, HeaderValue};
-use playhead_edge::answer;
-use playhead_edge::config::Config;
+use http::HeaderName;
+use playhead_edge::config::{BadConfig, Config};
 use playhead_edge::door::{self, LARGEST_BODY, Visitor};
 use playhead_edge::problem::Problem;
 use playhead_edge::token::Caller;
@@ -22,53 +21,63 @@ use worker::{Cf, Context, Date, Env, Request, Response, Result, console_log, eve
 
 /// Carries what the door found out to the object: the viewer. Only the Worker can reach an object.
 const VIEWER: HeaderName = HeaderName::from_static("playhead-viewer");
-/// Says how many rows the object has written since it woke, as the platform bills them.
+/// Tells the operator's timer how many rows the object has written since it woke, as the platform bills them.
 const ROWS_WRITTEN: HeaderName = HeaderName::from_static("playhead-rows-written");
 /// Accounts of a region are spread over so many objects, unless `SHARD_COUNT` says otherwise.
 const SHARD_COUNT: u64 = 8;
 
+/// What the operator has set: the core's, and how the accounts of a region are spread.
+struct Settings {
+    config: Config,
+    shard_count: u64,
+}
+
 thread_local! {
-    static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
+    static SETTINGS: RefCell<Option<Rc<Settings>>> = const { RefCell::new(None) };
 }
 
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-    let Some(config) = config(&env) else {
+async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Response> {
+    let Some(settings) = settings(&env) else {
         return convert::response_out(Problem::unavailable().into_response());
     };
-    let region = region_of(request.cf());
-    let (head, body) = convert::request_in(request, LARGEST_BODY).await?.into_parts();
-    let asked = head.headers.clone();
-    let visitor = door::enter(&config, &head, Millis(Date::now().as_millis()));
-    let request = http::Request::from_parts(head, body);
-    let mut response = match visitor {
+    let head = convert::head_in(&request, &convert::AT_THE_DOOR)?;
+    let mut response = match door::enter(&settings.config, &head, Millis(Date::now().as_millis())) {
         Visitor::Answered(response) => response,
         Visitor::Device(_, caller) => {
-            let region = caller.region.clone().unwrap_or(region);
-            let shard = caller.shard(shard_count(&env));
-            ask_shard(&env, &region, shard, Some(&caller), request).await.unwrap_or_else(|error| {
-                console_log!("a shard did not answer: {error}");
-                Problem::unavailable().into_response()
-            })
+            let region = caller.region.clone().unwrap_or_else(|| region_of(request.cf()));
+            let shard = caller.shard(settings.shard_count);
+            match ask_shard(&env, &region, shard, Some(&caller), &request).await {
+                // The shard has made it what the device gets.
+                Ok(response) => return Ok(response),
+                Err(error) => {
+                    console_log!("a shard did not answer: {error}");
+                    Problem::unavailable().into_response()
+                }
+            }
         }
         // Alarms flush by themselves; asked for, the named region's shards do it at once.
-        Visitor::Timer => flush_all(&env, &region, request).await?,
+        Visitor::Timer => return flush_all(&env, settings.shard_count, &request).await,
     };
-    door::open_to_browsers(&config, &asked, &mut response);
+    // Left unread, it would close the connection before the answer is seen.
+    convert::body_in(&mut request, LARGEST_BODY).await?;
+    door::open_to_browsers(&settings.config, &head.headers, &mut response);
     convert::response_out(response)
 }
 
+/// Hands the request on as it came, its body unread, but for who sent it.
 async fn ask_shard(
     env: &Env,
     region: &str,
     shard: u64,
     caller: Option<&Caller>,
-    mut request: answer::Request,
-) -> Result<answer::Response> {
-    request.headers_mut().remove(VIEWER);
-    if let Some(caller) = caller {
-        let value = HeaderValue::from_str(&caller.viewer_line()).map_err(|error| error.to_string())?;
-        request.headers_mut().insert(VIEWER, value);
+    request: &Request,
+) -> Result<Response> {
+    let mut request = request.clone_mut()?;
+    let headers = request.headers_mut()?;
+    match caller {
+        Some(caller) => headers.set(VIEWER.as_str(), &caller.viewer_line())?,
+        None => headers.delete(VIEWER.as_str())?,
     }
     let shards = env.durable_object("SHARDS")?;
     let name = format!("{region}:{shard}");
@@ -76,28 +85,31 @@ async fn ask_shard(
         Some(hint) => shards.get_by_name_with_location_hint(&name, hint)?,
         None => shards.get_by_name(&name)?,
     };
-    convert::response_in(stub.fetch_with_request(convert::request_out(request)?).await?).await
+    stub.fetch_with_request(request).await
 }
 
-async fn flush_all(env: &Env, region: &str, request: answer::Request) -> Result<answer::Response> {
-    let mut answered = answer::Response::default();
-    for shard in 0..shard_count(env) {
-        answered = ask_shard(env, region, shard, None, request.clone()).await?;
+async fn flush_all(env: &Env, shard_count: u64, request: &Request) -> Result<Response> {
+    let region = region_of(request.cf());
+    let mut answered = Response::empty()?;
+    for shard in 0..shard_count {
+        // The timer's request has no body that the first could take from the others.
+        answered = ask_shard(env, &region, shard, None, request).await?;
     }
     Ok(answered)
 }
 
 /// The settings, read once; what is wrong with them is the operator's to read.
-fn config(env: &Env) -> Option<Rc<Config>> {
-    if let Some(config) = CONFIG.with_borrow(Clone::clone) {
-        return Some(config);
+fn settings(env: &Env) -> Option<Rc<Settings>> {
+    if let Some(settings) = SETTINGS.with_borrow(Clone::clone) {
+        return Some(settings);
     }
-    let setting = |name: &str| env.var(&name.to_ascii_uppercase()).ok().map(|value| value.to_string());
-    match Config::from_settings(setting) {
+    match config(env) {
         Ok(config) => {
-            let config = Rc::new(config);
-            CONFIG.set(Some(Rc::clone(&config)));
-            Some(config)
+            let set = env.var("SHARD_COUNT").ok().and_then(|count| count.to_string().parse().ok());
+            let shard_count = set.filter(|count| *count > 0).unwrap_or(SHARD_COUNT);
+            let settings = Rc::new(Settings { config, shard_count });
+            SETTINGS.set(Some(Rc::clone(&settings)));
+            Some(settings)
         }
         Err(bad) => {
             console_log!("this edge cannot start: {bad}");
@@ -106,9 +118,9 @@ fn config(env: &Env) -> Option<Rc<Config>> {
     }
 }
 
-fn shard_count(env: &Env) -> u64 {
-    let set = env.var("SHARD_COUNT").ok().and_then(|count| count.to_string().parse().ok());
-    set.filter(|count| *count > 0).unwrap_or(SHARD_COUNT)
+/// The core's settings: variables of the Worker, by their names in capitals.
+fn config(env: &Env) -> std::result::Result<Config, BadConfig> {
+    Config::from_settings(|name| env.var(&name.to_ascii_uppercase()).ok().map(|value| value.to_string()))
 }
 
 /// Where the device is, by continent; `local` where the platform does not say.

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use futures_util::lock::Mutex;
 use http::StatusCode;
 use playhead_edge::Edge;
-use playhead_edge::answer::{self, empty_answer};
-use playhead_edge::config::Config;
+use playhead_edge::answer::empty_answer;
 use playhead_edge::door::{self, LARGEST_BODY};
 use playhead_edge::held::journal::Journal;
 use playhead_edge::host::Host;
@@ -18,7 +17,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use crate::host::ObjectHost;
 use crate::sql::ObjectSql;
-use crate::{ROWS_WRITTEN, VIEWER, convert};
+use crate::{ROWS_WRITTEN, VIEWER, config, convert};
 
 type ShardEdge = Edge<ObjectHost, Journal<ObjectHost, ObjectSql>>;
 
@@ -38,16 +37,27 @@ impl DurableObject for Shard {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let request = convert::request_in(request, LARGEST_BODY).await?;
-        let response = match self.edge().await {
-            Ok(edge) => serve(&edge, request).await,
+        let edge = match self.edge().await {
+            Ok(edge) => edge,
             Err(fault) => {
                 self.host.log(&fault);
-                Problem::unavailable().into_response()
+                return convert::response_out(Problem::unavailable().into_response());
             }
         };
-        let mut response = convert::response_out(response)?;
-        response.headers_mut().set(ROWS_WRITTEN.as_str(), &self.host.rows_written().to_string())?;
-        Ok(response)
+        let viewer = request.headers().get(VIEWER).and_then(|value| viewer_of_line(value.to_str().ok()?));
+        let Some(viewer) = viewer else {
+            edge.flush().await;
+            let mut flushed = convert::response_out(empty_answer(StatusCode::NO_CONTENT))?;
+            flushed.headers_mut().set(ROWS_WRITTEN.as_str(), &self.host.rows_written().to_string())?;
+            return Ok(flushed);
+        };
+        let mut response = match door::route(request.method(), request.uri().path()) {
+            Ok(route) => edge.serve(route, &viewer, &request).await,
+            Err(problem) => problem.into_response(),
+        };
+        door::open_to_browsers(edge.config(), request.headers(), &mut response);
+        edge.schedule(false).await;
+        convert::response_out(response)
     }
 
     /// Never fails: the runtime drops an alarm that failed six times.
@@ -69,26 +79,10 @@ impl Shard {
         if let Some(edge) = &*slot {
             return Ok(Rc::clone(edge));
         }
-        let setting = |name: &str| self.env.var(&name.to_ascii_uppercase()).ok().map(|value| value.to_string());
-        let config = Config::from_settings(setting).map_err(|bad| bad.to_string())?;
+        let config = config(&self.env).map_err(|bad| bad.to_string())?;
         let journal = Journal::open(self.host.clone(), self.host.sql()).await.map_err(|error| error.to_string())?;
         let edge = Edge::new(self.host.clone(), journal, config);
         *slot = Some(Rc::clone(&edge));
         Ok(edge)
     }
-}
-
-/// Serves what the door let through, or flushes for the operator's timer.
-async fn serve(edge: &Rc<ShardEdge>, request: answer::Request) -> answer::Response {
-    let viewer = request.headers().get(VIEWER).and_then(|value| viewer_of_line(value.to_str().ok()?));
-    let Some(viewer) = viewer else {
-        edge.flush().await;
-        return empty_answer(StatusCode::NO_CONTENT);
-    };
-    let served = match door::route(request.method(), request.uri().path()) {
-        Ok(route) => edge.serve(route, &viewer, &request).await,
-        Err(problem) => problem.into_response(),
-    };
-    edge.schedule(false).await;
-    served
 }

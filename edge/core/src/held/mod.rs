@@ -12,9 +12,10 @@ use std::future::Future;
 use minicbor::{Decode, Encode};
 use playhead_shared::id::{AccountId, DeviceId, ProfileId, SessionId, TitleId};
 use playhead_shared::register::{EndReason, Fact, Gone, Register, Unreadable};
+use playhead_shared::rules::Rules;
 use playhead_shared::time::Millis;
 use playhead_shared::title::ProfileFacts;
-use playhead_shared::wire::Lease;
+use playhead_shared::wire::{Lease, Stream, WireEntry};
 use thiserror::Error;
 
 use crate::host::SqlError;
@@ -81,6 +82,12 @@ pub struct HeldLease {
 }
 
 impl HeldLease {
+    /// The lease as it is held.
+    pub fn entry(&self) -> (Key, Register) {
+        let key = Key { account: self.lease.account.clone(), item: Item::Lease(self.lease.session) };
+        (key, Register::new(self.lease.stamp(), self))
+    }
+
     /// The lease as it goes out now: it has aged since.
     pub fn aged(mut self, now: Millis) -> Lease {
         self.lease.age_ms += now.since(self.received_at);
@@ -107,6 +114,20 @@ pub struct Key {
     pub account: AccountId,
     /// What.
     pub item: Item,
+}
+
+impl Key {
+    /// A register under this key as it goes over the wire.
+    pub fn wire_entry(&self, register: &Register) -> WireEntry {
+        let (profile, kind, name) = self.item.parts();
+        WireEntry {
+            account: self.account.to_string(),
+            profile: profile.to_owned(),
+            kind,
+            name,
+            register: register.as_bytes().to_vec(),
+        }
+    }
 }
 
 /// A register to be held, and when the origin must have it at the latest.
@@ -223,6 +244,25 @@ impl Holdings {
             }
         }
         all
+    }
+
+    /// The streams that this edge knows of itself, for as long as the origin would let them live.
+    pub fn live_streams(&self, now: Millis, rules: &Rules) -> Vec<Stream> {
+        let aged = self.leases.iter().map(|(held, _)| held.clone().aged(now));
+        let live = |lease: &Lease| {
+            let ended = self.facts.get(&Fact::Ended(lease.session)).is_some();
+            !lease.stopped && !ended && lease.age_ms < rules.lease_ms && lease.still_ms + lease.age_ms < rules.still_ms
+        };
+        let mut youngest: Vec<Lease> = Vec::new();
+        for lease in aged.filter(live) {
+            let of_device = |held: &&mut Lease| held.profile == lease.profile && held.device == lease.device;
+            match youngest.iter_mut().find(of_device) {
+                Some(held) if lease.session > held.session => *held = lease,
+                Some(_) => {}
+                None => youngest.push(lease),
+            }
+        }
+        youngest.iter().map(Lease::stream).collect()
     }
 }
 

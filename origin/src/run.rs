@@ -1,0 +1,105 @@
+//! Serving: opens the store, starts the roles, and stops them in order.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use axum::serve::ListenerExt;
+use playhead_shared::rules::Rules;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::{Config, Roles};
+use crate::http::{App, router};
+use crate::store::embedded::{Bounds, Embedded};
+use crate::store::{Store, Views};
+use crate::{clock, process};
+
+/// How often collect says that it is there, and process looks for work.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often what is kept no longer is dropped.
+const PRUNE_EVERY: u32 = 60;
+
+/// Serves on `listener` until `shutdown` resolves; then finishes the requests that run, and returns. An error
+/// means that the store could not be opened, or failed for good: start again.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let rules = Rules::default();
+    let bounds = Bounds { cache_bytes: config.cache_mib << 20, queue: config.queue };
+    let store = Embedded::open(&config.data_dir, bounds, rules.clone())
+        .with_context(|| format!("the data folder {} cannot be opened", config.data_dir.display()))?;
+    let store = Arc::new(store);
+    if config.roles.collect {
+        // Before the first request: after a gap it must find the leases unverified.
+        store.alive(clock::now()).await?;
+    }
+    let (stop, stopping) = watch::channel(false);
+    let work = tokio::spawn(work(Arc::clone(&store), config.roles, rules.clone(), stopping.clone()));
+
+    let Config { roles, service_token, .. } = config;
+    let app = router(App { store: Arc::clone(&store), roles, service_token, rules });
+    let listener = listener.tap_io(|connection| {
+        // An answer is one write: waiting for more to send with it only delays it.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was refused");
+        }
+    });
+    let graceful = axum::serve(listener, app).with_graceful_shutdown(stopped(stopping));
+    let mut server = tokio::spawn(graceful.into_future());
+
+    let failed = tokio::select! {
+        () = shutdown => None,
+        () = store.failed() => Some(anyhow!("the store failed: see the log, and start again")),
+        ended = &mut server => Some(anyhow!("the server ended by itself: {ended:?}")),
+    };
+    stop.send_replace(true);
+    tracing::info!("stopping");
+    if tokio::time::timeout(Duration::from_millis(config.grace_ms), &mut server).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+        server.abort();
+    }
+    work.await.ok();
+    failed.map_or(Ok(()), Err)
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error says that the sender is gone, which is to stop, too.
+    stopping.wait_for(|stop| *stop).await.ok();
+}
+
+/// What is done beside answering, until the process stops.
+async fn work(store: Arc<impl Store>, roles: Roles, rules: Rules, stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = say_alive(&*store), if roles.collect => {}
+        () = process_on(&*store, &rules), if roles.process => {}
+        () = stopped(stopping) => {}
+    }
+}
+
+async fn say_alive(store: &impl Store) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        if let Err(error) = store.alive(clock::now()).await {
+            tracing::error!(%error, "collect could not say that it is there");
+        }
+    }
+}
+
+async fn process_on(store: &impl Store, rules: &Rules) {
+    for beat in 0u32.. {
+        if let Err(error) = process_once(store, rules, beat % PRUNE_EVERY == 0).await {
+            tracing::error!(%error, "process goes on in a moment");
+        }
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+async fn process_once(store: &impl Store, rules: &Rules, prune: bool) -> crate::store::Result<()> {
+    while process::step(store, rules, clock::now()).await? {}
+    while prune && process::prune(store, clock::now()).await? {}
+    Ok(())
+}
