@@ -115,13 +115,14 @@ pub(crate) fn spin_host(profile: Profile) -> Result<PathBuf> {
     native("playhead-spin-host", "spin-host", profile)
 }
 
-/// The origin's and the Spin host's binaries in the debug profile. They are built with the whole workspace, so with the
-/// features that its tests are compiled with: built alone, their dependencies would be compiled twice.
-pub(crate) fn native_binaries() -> Result<(PathBuf, PathBuf)> {
+/// Native binaries in the debug profile, by their names. They are built with the whole workspace, so with the features
+/// that its tests are compiled with: built alone, their dependencies would be compiled twice. That replaces the very
+/// program that runs here, too, which a moment later no longer lies where it was started.
+pub(crate) fn native_binaries<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
     let exclude = WASM_PACKAGES.iter().flat_map(|package| ["--exclude", package]);
     run(cargo().args(["build", "--workspace"]).args(exclude))?;
     let folder = target().join(Profile::Debug.names().1);
-    Ok((folder.join("origin"), folder.join("spin-host")))
+    Ok(names.map(|name| folder.join(name)))
 }
 
 fn native(package: &str, binary: &str, profile: Profile) -> Result<PathBuf> {

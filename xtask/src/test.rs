@@ -59,7 +59,7 @@ fn environment() -> Result<Vec<(&'static str, std::path::PathBuf)>> {
     let (chromium, workerd) = (tools::chromium()?, tools::workerd()?);
     say("building what is tested");
     let (bundle, component) = (artifacts::workers()?, artifacts::spin()?);
-    let (origin, spin_host) = artifacts::native_binaries()?;
+    let [origin, spin_host, xtask] = artifacts::native_binaries(["origin", "spin-host", "xtask"])?;
     Ok(vec![
         ("PLAYHEAD_ORIGIN_BIN", origin),
         ("PLAYHEAD_WORKERS_BUNDLE", bundle),
@@ -68,7 +68,7 @@ fn environment() -> Result<Vec<(&'static str, std::path::PathBuf)>> {
         ("PLAYHEAD_SPIN_HOST", spin_host),
         ("PLAYHEAD_CHROMIUM", chromium),
         // Serves the demo page to the browser's tests.
-        ("PLAYHEAD_XTASK", std::env::current_exe().context("this program cannot tell where it lies")?),
+        ("PLAYHEAD_XTASK", xtask),
     ])
 }
 
