@@ -42,6 +42,17 @@ impl<S: Sql> Rows<S> {
     async fn run(&self, statement: &str, params: Vec<Value>) -> Result<Vec<Vec<Value>>, HeldError> {
         Ok(self.sql.run(statement, params).await?)
     }
+
+    /// Changes when the rows that still hold what was sent are due; `change` has the time as `?2`.
+    async fn reschedule(&self, sent: Vec<(Key, Register)>, change: &str, at: Millis) -> Result<(), HeldError> {
+        let rows = json_rows(sent.into_iter().map(|(key, register)| (key, register, None)));
+        let update = format!(
+            "UPDATE held SET {change} FROM json_each(?1) AS sent
+             WHERE account = sent.value->>0 AND profile = sent.value->>1 AND kind = sent.value->>2
+               AND name = sent.value->>3 AND register = unhex(sent.value->>4) AND due IS NOT NULL"
+        );
+        self.run(&update, vec![rows, integer(at)]).await.map(drop)
+    }
 }
 
 impl<S: Sql> Held for Rows<S> {
@@ -117,27 +128,11 @@ impl<S: Sql> Held for Rows<S> {
     }
 
     async fn settle(&self, sent: Vec<(Key, Register)>, now: Millis) -> Result<(), HeldError> {
-        let rows = json_rows(sent.into_iter().map(|(key, register)| (key, register, None)));
-        self.run(
-            "UPDATE held SET due = NULL, settled_at = ?2 FROM json_each(?1) AS sent
-             WHERE account = sent.value->>0 AND profile = sent.value->>1 AND kind = sent.value->>2
-               AND name = sent.value->>3 AND register = unhex(sent.value->>4)",
-            vec![rows, integer(now)],
-        )
-        .await
-        .map(drop)
+        self.reschedule(sent, "due = NULL, settled_at = ?2", now).await
     }
 
     async fn put_aside(&self, unread: Vec<(Key, Register)>, due: Millis) -> Result<(), HeldError> {
-        let rows = json_rows(unread.into_iter().map(|(key, register)| (key, register, None)));
-        self.run(
-            "UPDATE held SET due = ?2 FROM json_each(?1) AS sent
-             WHERE account = sent.value->>0 AND profile = sent.value->>1 AND kind = sent.value->>2
-               AND name = sent.value->>3 AND register = unhex(sent.value->>4) AND due IS NOT NULL",
-            vec![rows, integer(due)],
-        )
-        .await
-        .map(drop)
+        self.reschedule(unread, "due = ?2", due).await
     }
 
     async fn claim(&self, now: Millis, until: Millis) -> Result<Option<u32>, HeldError> {
