@@ -65,6 +65,10 @@ pub struct Decision {
 /// May be stale where a backend has replicas: a read may miss what was acknowledged moments ago elsewhere,
 /// never what this process was told. Never loses what was acknowledged.
 pub trait FactStore: Send + Sync + 'static {
+    /// Merges facts; one may come more than once. They are durable once this returns; after a failure any of them
+    /// may be, and merging them again does no harm.
+    fn merge(&self, entries: Vec<Entry>, now: Millis) -> impl Future<Output = Result<()>> + Send;
+
     /// The registers of these facts, in their order.
     fn get(&self, account: &AccountId, facts: &[Fact]) -> impl Future<Output = Result<Vec<Option<Register>>>> + Send;
 
@@ -101,7 +105,7 @@ pub trait Views: Send + Sync + 'static {
     /// returns; after a failure any part of it may be, and taking it again does no harm. Per account it is one
     /// atomic step: of two admissions for the last place one is refused.
     ///
-    /// Merging facts is here and not in [`FactStore`], so that a backend with one disk makes one write of it all.
+    /// Merges the facts itself, so that a backend with one disk makes one write of it all.
     fn take(&self, taking: Taking, now: Millis) -> impl Future<Output = Result<Taken>> + Send;
 
     /// The account's live streams, oldest birth first.
