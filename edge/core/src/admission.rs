@@ -141,16 +141,10 @@ async fn admitted<H: Host, D: Held>(
         let conflicts = answer.streams.into_iter().map(|stream| StreamView::of(viewer, stream)).collect();
         return Err(Problem::stream_limit(viewer.streams, conflicts, edge.now()));
     }
-    let known = answer.renewed || before.leases.iter().any(|(held, _)| held.lease.session == session);
+    let known = answer.renewed || holds(before, session);
     let after = edge.holdings(viewer).await?;
-    let body = Answer {
-        server_time: edge.now(),
-        heartbeat_interval_ms: edge.config.heartbeat_interval_ms,
-        resume: after.facts.resume_point(&viewer.profile, &title, &edge.rules),
-        streams: Streams { limit: viewer.streams, live: answer.streams.len() },
-        admission: if answer.outcome == Outcome::Admitted { "admitted" } else { "unverified" },
-    };
-    Ok(json_answer(if known { StatusCode::OK } else { StatusCode::CREATED }, &body))
+    let admission = if answer.outcome == Outcome::Admitted { "admitted" } else { "unverified" };
+    Ok(opened(edge, viewer, &after, &title, answer.streams.len(), admission, known))
 }
 
 async fn unverified<H: Host, D: Held>(
@@ -166,17 +160,30 @@ async fn unverified<H: Host, D: Held>(
         // The stream's next heartbeat says it again; playback waits for neither.
         edge.host.log(&error.to_string());
     }
-    let known = held.leases.iter().any(|(held, _)| held.lease.session == session);
-    let others = held.live_streams(edge.now(), &edge.rules);
+    let others = held.live_streams(edge.now(), &edge.rules).iter().filter(|other| other.session != session).count();
+    Ok(opened(edge, viewer, &held, &title, others + 1, "unverified", holds(&held, session)))
+}
+
+fn holds(held: &Holdings, session: SessionId) -> bool {
+    held.leases.iter().any(|(held, _)| held.lease.session == session)
+}
+
+/// What a device is told whose session may play; `known` if it was told so before.
+fn opened<H: Host, D: Held>(
+    edge: &Edge<H, D>,
+    viewer: &Viewer,
+    held: &Holdings,
+    title: &TitleId,
+    live: usize,
+    admission: &'static str,
+    known: bool,
+) -> Response {
     let body = Answer {
         server_time: edge.now(),
         heartbeat_interval_ms: edge.config.heartbeat_interval_ms,
-        resume: held.facts.resume_point(&viewer.profile, &title, &edge.rules),
-        streams: Streams {
-            limit: viewer.streams,
-            live: others.iter().filter(|other| other.session != session).count() + 1,
-        },
-        admission: "unverified",
+        resume: held.facts.resume_point(&viewer.profile, title, &edge.rules),
+        streams: Streams { limit: viewer.streams, live },
+        admission,
     };
-    Ok(json_answer(if known { StatusCode::OK } else { StatusCode::CREATED }, &body))
+    json_answer(if known { StatusCode::OK } else { StatusCode::CREATED }, &body)
 }

@@ -28,8 +28,8 @@ const CLAIM_MARGIN_MS: u64 = 12_000;
 /// The pauses between attempts while the origin is away double from the first to the last.
 const FIRST_PAUSE_MS: u64 = 500;
 const LAST_PAUSE_MS: u64 = 15_000;
-/// A register that the origin cannot read is tried again so much later.
-const PUT_ASIDE_MS: u64 = 3600 * 1000;
+/// A register that cannot be read, here or at the origin, is tried again so much later.
+pub(crate) const PUT_ASIDE_MS: u64 = 3600 * 1000;
 
 /// How a flush ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -148,13 +148,18 @@ async fn keep<H: Host, D: Held>(
     let now = edge.host.now();
     let mut changes: HashMap<Key, Change> = HashMap::new();
     for (beat, lease) in beats.iter().zip(leases) {
-        let due = now.plus(if beat.event == Event::Progress { PROGRESS_MS } else { SOON_MS });
-        // What is held already is durable already: a repetition, or the profile that every heartbeat names.
-        let is_news = |entry: &Entry| holdings.facts.get(&entry.fact).is_none_or(|held| entry.register > *held);
+        let soon = beat.event != Event::Progress;
+        let due = now.plus(if soon { SOON_MS } else { PROGRESS_MS });
+        // What is held already is durable already: a repetition, or the profile that every heartbeat names. It may be
+        // due earlier now, though: a stop changes no position.
+        let is_news = |entry: &Entry| match holdings.facts.get(&entry.fact) {
+            Some(held) => entry.register > *held || (soon && entry.register == *held),
+            None => true,
+        };
         for Entry { account, fact, register } in moves(beat).into_iter().filter(is_news) {
             gather(&mut changes, Key { account, item: Item::Fact(fact) }, register, due);
         }
-        let due = now.plus(if beat.event == Event::Progress { LEASE_MS } else { SOON_MS });
+        let due = now.plus(if soon { SOON_MS } else { LEASE_MS });
         let (key, register) = lease.entry();
         gather(&mut changes, key, register, due);
     }

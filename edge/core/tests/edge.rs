@@ -12,6 +12,7 @@ use playhead_edge::held::rows::Rows;
 use playhead_edge::host::Host;
 use playhead_edge::{Edge, Flushed};
 use playhead_shared::id::SessionId;
+use playhead_shared::register::Fact;
 use playhead_shared::time::Millis;
 use serde_json::{Value, json};
 use support::{Mood, Origin, START, Sqlite, World, in_virtual_time};
@@ -157,6 +158,7 @@ over_both_forms! {
     a_device_reads_its_own_writes_before_any_flush
     the_quiet_tail_reaches_the_origin_by_itself
     what_is_urgent_goes_soon_and_progress_later
+    a_stop_takes_an_unmoved_position_along
     an_origin_that_is_away_loses_nothing
     an_origin_that_hangs_delays_no_playback
     a_restart_loses_nothing_acknowledged
@@ -207,6 +209,20 @@ async fn what_is_urgent_goes_soon_and_progress_later<F: Form>() {
     case.send("tv", &[case.beat(1, "pause", 11)]).await;
     case.pass(1_000).await;
     assert_eq!(origin.plays(), [(session(1).to_string(), 11 * MINUTE)]);
+}
+
+async fn a_stop_takes_an_unmoved_position_along<F: Form>() {
+    let origin = Origin::new();
+    let case = case::<F>(&origin, &Sqlite::new()).await;
+    let beat = case.beat(1, "progress", 10);
+    case.send("tv", std::slice::from_ref(&beat)).await;
+    case.pass(1_000).await;
+    let mut stop = case.beat(1, "stop", 10);
+    stop["moved_at"] = beat["moved_at"].clone();
+    case.send("tv", &[stop]).await;
+    case.pass(1_000).await;
+    let facts = origin.facts.borrow();
+    assert!(facts.keys().any(|(_, fact)| matches!(fact, Fact::Latest(..))), "{:?}", facts.keys());
 }
 
 async fn an_origin_that_is_away_loses_nothing<F: Form>() {

@@ -81,6 +81,7 @@ macro_rules! contract {
 contract! {
     the_newest_stays_whatever_the_order
     a_later_change_never_postpones_an_earlier_due_time
+    the_same_again_can_be_due_earlier
     what_was_merged_is_there_after_a_restart
     only_what_was_sent_is_settled
     what_was_settled_stays_readable_until_a_later_answer_replaces_it
@@ -116,6 +117,18 @@ async fn a_later_change_never_postpones_an_earlier_due_time<F: Form>() {
     assert_eq!(pending(&it, 500).await, [2]);
     assert_eq!(due(&it, 700).await.len(), 2);
     assert_eq!(it.due(START.plus(700), 1).await.unwrap(), [(key("a"), register(2))]);
+}
+
+async fn the_same_again_can_be_due_earlier<F: Form>() {
+    let (sql, world) = (Sqlite::new(), World::new(Origin::new()));
+    let it = F::open(&sql, &world).await;
+    it.merge(vec![change("a", 1, 30_000)]).await.unwrap();
+    it.merge(vec![change("a", 1, 500)]).await.unwrap();
+    it.merge(vec![change("a", 1, 20_000)]).await.unwrap();
+    assert_eq!(it.next_due().await.unwrap(), Some(START.plus(500)));
+    it.settle(due(&it, 500).await, START.plus(500)).await.unwrap();
+    it.merge(vec![change("a", 1, 600)]).await.unwrap();
+    assert_eq!(it.next_due().await.unwrap(), None, "the origin has it");
 }
 
 async fn what_was_merged_is_there_after_a_restart<F: Form>() {
@@ -262,6 +275,24 @@ async fn concurrent_merges_are_all_taken<F: Form>() {
     let all = held(&it).await;
     assert_eq!(all.len(), 30);
     assert!(all.iter().all(|(_, stamp, _)| *stamp >= 270), "{all:?}");
+}
+
+/// A database that a newer version has used, whose kinds this one does not know.
+#[test]
+fn rows_that_cannot_be_read_stand_before_nothing() {
+    in_virtual_time(async {
+        let (sql, world) = (Sqlite::new(), World::new(Origin::new()));
+        let it = AsRows::open(&sql, &world).await;
+        it.merge((0..20).map(|n| change(&format!("t{n}"), 1, n)).collect()).await.unwrap();
+        use playhead_edge::host::Sql;
+        let rename = "UPDATE held SET kind = 77 WHERE name != 't19'";
+        sql.run(rename, vec![]).await.unwrap();
+        assert!(it.due(START.plus(20), 10).await.unwrap().is_empty());
+        assert!(it.due(START.plus(20), 10).await.unwrap().len() == 1);
+        assert_eq!(it.next_due().await.unwrap(), Some(START.plus(19)));
+        let kept = sql.run("SELECT 1 FROM held WHERE kind = 77 AND due IS NOT NULL", vec![]).await.unwrap();
+        assert_eq!(kept.len(), 19);
+    });
 }
 
 /// What a Durable Object pays for: rows, the alarm aside.

@@ -97,8 +97,13 @@ impl<H: Host, S: Sql> Held for Journal<H, S> {
         if shared.memory.borrow().is_full() {
             return Err(HeldError::Full);
         }
-        // What memory holds is durable: repeats cost nothing.
-        changes.retain(|change| shared.memory.borrow().is_news(&change.key, &change.register));
+        // What memory holds is durable: repeats cost nothing. Should one be due earlier now, memory alone knows it;
+        // after a restart it is due when the row says.
+        changes.retain(|change| {
+            let mut memory = shared.memory.borrow_mut();
+            memory.bring_forward(change);
+            memory.is_news(&change.key, &change.register)
+        });
         if changes.is_empty() {
             return Ok(());
         }

@@ -114,6 +114,11 @@ impl Memory {
         }
     }
 
+    /// What is pending as it is, and is said again with an earlier due time, is due by then.
+    pub(super) fn bring_forward(&mut self, change: &Change) {
+        self.reschedule(&change.key, &change.register, |slot| slot.due = slot.due.min(Some(change.due)));
+    }
+
     pub(super) fn learn(&mut self, learnt: Learnt) {
         for key in learnt.asked {
             let outdated = |slot: &Slot| slot.due.is_none() && slot.settled_at < learnt.requested_at;
@@ -150,14 +155,18 @@ impl Memory {
     }
 
     pub(super) fn settle(&mut self, sent: &[(Key, Register)], now: Millis) {
-        self.reschedule(sent, |slot| {
-            slot.due = None;
-            slot.settled_at = now;
-        });
+        for (key, register) in sent {
+            self.reschedule(key, register, |slot| {
+                slot.due = None;
+                slot.settled_at = now;
+            });
+        }
     }
 
     pub(super) fn put_aside(&mut self, unread: &[(Key, Register)], due: Millis) {
-        self.reschedule(unread, |slot| slot.due = slot.due.map(|_| due));
+        for (key, register) in unread {
+            self.reschedule(key, register, |slot| slot.due = Some(due));
+        }
     }
 
     pub(super) fn claim(&mut self, now: Millis, until: Millis) -> Option<u32> {
@@ -224,15 +233,13 @@ impl Memory {
         self.slots.get(&key.account)?.get(&key.item)
     }
 
-    /// Changes when the slots that still hold what was sent are due.
-    fn reschedule(&mut self, sent: &[(Key, Register)], change: impl Fn(&mut Slot)) {
-        for (key, register) in sent {
-            if self.slot(key).is_some_and(|slot| slot.register == *register && slot.due.is_some())
-                && let Some(mut slot) = self.remove(key)
-            {
-                change(&mut slot);
-                self.put(key.clone(), slot);
-            }
+    /// Changes when a slot is due that is pending and still holds that register.
+    fn reschedule(&mut self, key: &Key, register: &Register, change: impl Fn(&mut Slot)) {
+        if self.slot(key).is_some_and(|slot| slot.register == *register && slot.due.is_some())
+            && let Some(mut slot) = self.remove(key)
+        {
+            change(&mut slot);
+            self.put(key.clone(), slot);
         }
     }
 

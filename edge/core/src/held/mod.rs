@@ -176,8 +176,8 @@ pub enum HeldError {
 
 /// What this edge keeps durably. Calls of concurrent requests may interleave in any way.
 pub trait Held: 'static {
-    /// Merges the changes in. On return they are durable and will be due, unless what is held is as new; an
-    /// earlier due time that is already set stands. On an error nothing was taken.
+    /// Merges the changes in. On return they are durable and will be due, unless what is held is newer, or the same
+    /// and settled. Of the due times of what is pending the earliest holds. On an error nothing was taken.
     fn merge(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), HeldError>>;
 
     /// Takes in what the origin knows. Need not be durable: the origin can be asked again. What is pending is

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Change, Held, HeldError, Holding, Item, KEEP_SETTLED_MS, Key, Learnt};
 use crate::answer::hex;
+use crate::flush::PUT_ASIDE_MS;
 use crate::host::{Sql, SqlError, Value};
 
 /// The most registers that may wait for the origin, about 400 bytes each: past it the edge answers 503.
@@ -67,7 +68,7 @@ impl<S: Sql> Held for Rows<S> {
              WHERE NOT EXISTS (SELECT 1 FROM flushing WHERE too_full)
              ON CONFLICT (account, profile, kind, name) DO UPDATE SET
                 due = CASE WHEN excluded.register > register THEN min(coalesce(due, excluded.due), excluded.due)
-                      ELSE due END,
+                      WHEN excluded.register = register THEN min(due, excluded.due) ELSE due END,
                 settled_at = CASE WHEN excluded.register > register THEN NULL ELSE settled_at END,
                 register = max(register, excluded.register)
              RETURNING 1",
@@ -124,7 +125,19 @@ impl<S: Sql> Held for Rows<S> {
     async fn due(&self, now: Millis, limit: usize) -> Result<Vec<(Key, Register)>, HeldError> {
         let due = "SELECT account, profile, kind, name, register FROM held WHERE due <= ?1 ORDER BY due LIMIT ?2";
         let rows = self.run(due, vec![integer(now), Value::Integer(limit as i64)]).await?;
-        Ok(rows.into_iter().filter_map(keyed).collect())
+        let (found, unread): (Vec<_>, Vec<_>) =
+            rows.into_iter().map(|row| (name(&row), keyed(row))).partition(|(_, row)| row.is_some());
+        if !unread.is_empty() {
+            // They wait for the version that wrote them, and must not stand before what this one can send.
+            let unread = serde_json::Value::from_iter(unread.into_iter().map(|(name, _)| name));
+            self.run(
+                "UPDATE held SET due = ?2 WHERE due IS NOT NULL AND (account, profile, kind, name) IN
+                    (SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1))",
+                vec![Value::Text(unread.to_string()), integer(now.plus(PUT_ASIDE_MS))],
+            )
+            .await?;
+        }
+        Ok(found.into_iter().filter_map(|(_, row)| row).collect())
     }
 
     async fn settle(&self, sent: Vec<(Key, Register)>, now: Millis) -> Result<(), HeldError> {
@@ -187,6 +200,16 @@ fn json_rows(rows: impl Iterator<Item = (Key, Register, Option<Millis>)>) -> Val
         })
         .collect();
     Value::Text(serde_json::Value::Array(rows).to_string())
+}
+
+/// The first four columns of such a row, as [`json_rows`] has them.
+fn name(row: &[Value]) -> serde_json::Value {
+    let column = |value: &Value| match value {
+        Value::Text(text) => json!(text),
+        Value::Integer(number) => json!(number),
+        _ => serde_json::Value::Null,
+    };
+    row.iter().take(4).map(column).collect()
 }
 
 /// A row of account, profile, kind, name, register. What a newer version left there is kept for it, unseen.
