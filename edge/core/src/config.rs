@@ -76,7 +76,7 @@ impl Config {
             Some(_) => return Err(bad("acknowledge", "must be `edge` or `origin`")),
         };
         Ok(Self {
-            tokens: TokenPolicy { keys, issuer: set("issuer"), audience: set("audience") },
+            tokens: TokenPolicy::new(keys, set("issuer"), set("audience")),
             service_token: Secret(needed("service_token")?),
             allowed_origins: set("allowed_origins")
                 .map(|text| text.split_whitespace().map(str::to_owned).collect())

@@ -1,6 +1,8 @@
 //! The door: which route a request takes, whether a browser may call, and who is asking. It needs no state, so
 //! it can run before the request is sent on to whoever holds the account.
 
+use std::rc::Rc;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use playhead_shared::time::Millis;
 
@@ -35,7 +37,7 @@ pub enum Visitor {
     /// The request is answered already: refused, a preflight, or the state of health.
     Answered(Response),
     /// A device with a good token.
-    Device(Route, Caller),
+    Device(Route, Rc<Caller>),
     /// The operator's timer asks for a flush.
     Timer,
 }

@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use futures_util::future::LocalBoxFuture;
+use http::{HeaderName, HeaderValue};
 use playhead_shared::time::Millis;
 use thiserror::Error;
 
@@ -31,6 +32,11 @@ pub trait Host: Clone + 'static {
     /// Posts a CBOR `body` to `path` (such as `/v1/batches`) of the origin, with the service token, and
     /// returns the body of a 200. Takes as long as it takes: the caller races it against [`Host::sleep`].
     fn call(&self, path: &str, body: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, CallError>>;
+
+    /// What the operator's timer is told beside that the flush was tried: headers of its answer.
+    fn figures(&self) -> Vec<(HeaderName, HeaderValue)> {
+        Vec::new()
+    }
 
     /// Writes one line for the operator. Never holds a token or a viewer's title.
     fn log(&self, line: &str);

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::{admission, heartbeats, reads};
 
 impl<H: Host, D: Held> Edge<H, D> {
-    /// Judges and answers a request from its first byte to its last: for platforms where one instance does it all.
+    /// Judges and answers a request from its first byte to its last.
     pub async fn answer(self: &Rc<Self>, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let visitor = door::enter(&self.config, &head, self.now());
@@ -23,12 +23,13 @@ impl<H: Host, D: Held> Edge<H, D> {
             Visitor::Answered(response) => response,
             Visitor::Timer => {
                 self.flush().await;
-                empty_answer(StatusCode::NO_CONTENT)
+                let mut answer = empty_answer(StatusCode::NO_CONTENT);
+                answer.headers_mut().extend(self.host.figures());
+                answer
             }
             Visitor::Device(route, caller) => self.serve(route, &caller.viewer, &request).await,
         };
         door::open_to_browsers(&self.config, request.headers(), &mut response);
-        self.schedule(true).await;
         response
     }
 

@@ -58,7 +58,9 @@ async fn handle(request: spin_sdk::http::Request) -> Response<FullBody<Bytes>> {
     };
     let (head, body) = request.into_parts();
     let body = read(body).await;
-    with_length(edge.answer(Request::from_parts(head, body)).await)
+    let response = edge.answer(Request::from_parts(head, body)).await;
+    edge.schedule(true).await;
+    with_length(response)
 }
 
 /// Reads a body. Of one that is too long just enough is kept for its length to tell so, but most of it is read: a

@@ -38,12 +38,12 @@ pub(crate) fn response_out(response: http::Response<Vec<u8>>) -> Result<Response
 
 /// Reads a body as far as [`request_in`] says.
 pub(crate) async fn body_in(request: &mut Request, limit: usize) -> Result<Vec<u8>> {
-    if request.inner().body().is_none() {
-        return Ok(Vec::new());
-    }
     let declared = request.headers().get(CONTENT_LENGTH.as_str())?.and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length <= limit) {
         return request.bytes().await;
+    }
+    if request.inner().body().is_none() {
+        return Ok(Vec::new());
     }
     let (mut stream, mut body, mut seen) = (request.stream()?, Vec::new(), 0);
     while let Some(chunk) = stream.next().await {
@@ -60,9 +60,9 @@ pub(crate) async fn body_in(request: &mut Request, limit: usize) -> Result<Vec<u
 
 /// Of all headers those that the door asks for …
 pub(crate) static AT_THE_DOOR: [HeaderName; 2] = [AUTHORIZATION, ORIGIN];
-/// … and those that the routes behind it do. Any others are nothing to the core: each costs a call out of WebAssembly,
+/// … and those that the routes behind it do as well. Any others are nothing to the core: each costs a call out of WebAssembly,
 /// and code that can read every name there is would be a twentieth of the bundle.
-pub(crate) static BEHIND_IT: [HeaderName; 5] = [crate::VIEWER, CACHE_CONTROL, CONTENT_TYPE, IF_NONE_MATCH, ORIGIN];
+pub(crate) static BEHIND_IT: [HeaderName; 5] = [AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, IF_NONE_MATCH, ORIGIN];
 
 fn headers_in(headers: &Headers, names: &[HeaderName]) -> HeaderMap {
     let value = |name: &HeaderName| HeaderValue::from_str(&headers.get(name.as_str()).ok()??).ok();

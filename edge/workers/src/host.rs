@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
 use playhead_edge::host::{CallError, Host};
 use playhead_shared::time::Millis;
 use worker::js_sys::{Math, Uint8Array};
@@ -15,6 +15,8 @@ use worker::{Date, Delay, Env, Fetch, Headers, Method, Request, RequestInit, Req
 
 use crate::sql::ObjectSql;
 
+/// Tells the operator's timer how many rows the object has written since it woke, as the platform bills them.
+const ROWS_WRITTEN: HeaderName = HeaderName::from_static("playhead-rows-written");
 /// How long after an alarm has begun the next one comes if the work in between fails altogether.
 const SAFETY_NET_MS: u64 = 60_000;
 
@@ -74,11 +76,6 @@ impl ObjectHost {
     /// The object's own database.
     pub(crate) fn sql(&self) -> ObjectSql {
         ObjectSql::new(self.0.state.storage().sql(), Rc::clone(&self.0.rows_written))
-    }
-
-    /// Rows written since the object woke, as the platform bills them; for benchmarks.
-    pub(crate) fn rows_written(&self) -> u64 {
-        self.0.rows_written.get()
     }
 
     /// Does the alarm's `work`, which asks by [`Host::wake_at`] for every later wake-up that it still needs.
@@ -178,6 +175,10 @@ impl Host for ObjectHost {
             return Err(CallError::Status(response.status_code()));
         }
         response.bytes().await.map_err(|error| CallError::Unreadable(error.to_string()))
+    }
+
+    fn figures(&self) -> Vec<(HeaderName, HeaderValue)> {
+        vec![(ROWS_WRITTEN, self.0.rows_written.get().into())]
     }
 
     fn log(&self, line: &str) {

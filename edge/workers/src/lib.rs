@@ -11,18 +11,12 @@ mod sql;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::HeaderName;
 use playhead_edge::config::{BadConfig, Config};
 use playhead_edge::door::{self, LARGEST_BODY, Visitor};
 use playhead_edge::problem::Problem;
-use playhead_edge::token::Caller;
 use playhead_shared::time::Millis;
 use worker::{Cf, Context, Date, Env, Request, Response, Result, console_log, event};
 
-/// Carries what the door found out to the object: the viewer. Only the Worker can reach an object.
-const VIEWER: HeaderName = HeaderName::from_static("playhead-viewer");
-/// Tells the operator's timer how many rows the object has written since it woke, as the platform bills them.
-const ROWS_WRITTEN: HeaderName = HeaderName::from_static("playhead-rows-written");
 /// Accounts of a region are spread over so many objects, unless `SHARD_COUNT` says otherwise.
 const SHARD_COUNT: u64 = 8;
 
@@ -43,11 +37,14 @@ async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Resp
     };
     let head = convert::head_in(&request, &convert::AT_THE_DOOR)?;
     let mut response = match door::enter(&settings.config, &head, Millis(Date::now().as_millis())) {
-        Visitor::Answered(response) => response,
+        Visitor::Answered(response) => {
+            // Left unread, it would close the connection before the answer is seen.
+            convert::body_in(&mut request, LARGEST_BODY).await?;
+            response
+        }
         Visitor::Device(_, caller) => {
             let region = caller.region.clone().unwrap_or_else(|| region_of(request.cf()));
-            let shard = caller.shard(settings.shard_count);
-            match ask_shard(&env, &region, shard, Some(&caller), &request).await {
+            match ask_shard(&env, &region, caller.shard(settings.shard_count), request).await {
                 // The shard has made it what the device gets.
                 Ok(response) => return Ok(response),
                 Err(error) => {
@@ -59,26 +56,13 @@ async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Resp
         // Alarms flush by themselves; asked for, the named region's shards do it at once.
         Visitor::Timer => return flush_all(&env, settings.shard_count, &request).await,
     };
-    // Left unread, it would close the connection before the answer is seen.
-    convert::body_in(&mut request, LARGEST_BODY).await?;
     door::open_to_browsers(&settings.config, &head.headers, &mut response);
     convert::response_out(response)
 }
 
-/// Hands the request on as it came, its body unread, but for who sent it.
-async fn ask_shard(
-    env: &Env,
-    region: &str,
-    shard: u64,
-    caller: Option<&Caller>,
-    request: &Request,
-) -> Result<Response> {
-    let mut request = request.clone_mut()?;
-    let headers = request.headers_mut()?;
-    match caller {
-        Some(caller) => headers.set(VIEWER.as_str(), &caller.viewer_line())?,
-        None => headers.delete(VIEWER.as_str())?,
-    }
+/// Hands the request on as it came, its body unread. The shard judges it anew, and knows the token from here if the
+/// two share an instance.
+async fn ask_shard(env: &Env, region: &str, shard: u64, request: Request) -> Result<Response> {
     let shards = env.durable_object("SHARDS")?;
     let name = format!("{region}:{shard}");
     let stub = match location_hint(region) {
@@ -93,7 +77,7 @@ async fn flush_all(env: &Env, shard_count: u64, request: &Request) -> Result<Res
     let mut answered = Response::empty()?;
     for shard in 0..shard_count {
         // The timer's request has no body that the first could take from the others.
-        answered = ask_shard(env, &region, shard, None, request).await?;
+        answered = ask_shard(env, &region, shard, request.clone()?).await?;
     }
     Ok(answered)
 }

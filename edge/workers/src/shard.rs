@@ -5,19 +5,16 @@
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
-use http::StatusCode;
 use playhead_edge::Edge;
-use playhead_edge::answer::empty_answer;
-use playhead_edge::door::{self, LARGEST_BODY};
+use playhead_edge::door::LARGEST_BODY;
 use playhead_edge::held::journal::Journal;
 use playhead_edge::host::Host;
 use playhead_edge::problem::Problem;
-use playhead_edge::token::viewer_of_line;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use crate::host::ObjectHost;
 use crate::sql::ObjectSql;
-use crate::{ROWS_WRITTEN, VIEWER, config, convert};
+use crate::{convert, settings};
 
 type ShardEdge = Edge<ObjectHost, Journal<ObjectHost, ObjectSql>>;
 
@@ -44,18 +41,7 @@ impl DurableObject for Shard {
                 return convert::response_out(Problem::unavailable().into_response());
             }
         };
-        let viewer = request.headers().get(VIEWER).and_then(|value| viewer_of_line(value.to_str().ok()?));
-        let Some(viewer) = viewer else {
-            edge.flush().await;
-            let mut flushed = convert::response_out(empty_answer(StatusCode::NO_CONTENT))?;
-            flushed.headers_mut().set(ROWS_WRITTEN.as_str(), &self.host.rows_written().to_string())?;
-            return Ok(flushed);
-        };
-        let mut response = match door::route(request.method(), request.uri().path()) {
-            Ok(route) => edge.serve(route, &viewer, &request).await,
-            Err(problem) => problem.into_response(),
-        };
-        door::open_to_browsers(edge.config(), request.headers(), &mut response);
+        let response = edge.answer(request).await;
         edge.schedule(false).await;
         convert::response_out(response)
     }
@@ -79,9 +65,9 @@ impl Shard {
         if let Some(edge) = &*slot {
             return Ok(Rc::clone(edge));
         }
-        let config = config(&self.env).map_err(|bad| bad.to_string())?;
+        let Some(settings) = settings(&self.env) else { return Err("a shard cannot start".to_owned()) };
         let journal = Journal::open(self.host.clone(), self.host.sql()).await.map_err(|error| error.to_string())?;
-        let edge = Edge::new(self.host.clone(), journal, config);
+        let edge = Edge::new(self.host.clone(), journal, settings.config.clone());
         *slot = Some(Rc::clone(&edge));
         Ok(edge)
     }

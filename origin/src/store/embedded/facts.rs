@@ -33,13 +33,13 @@ impl FactStore for Embedded {
             let mut last = keys::prefix(&account, Some(&profile), to);
             last.push(0xff); // Greater than any name.
             let mut found = Vec::new();
-            // Each holds only its kinds, and those of the one come before those of the other.
             for row in
                 [&tables.often, &tables.seldom].into_iter().flat_map(|rows| rows.range::<&Vec<u8>, _>(&first..&last))
             {
                 let (key, value) = row.into_inner()?;
                 found.push((keys::read_fact(&key, &account, &profile)?, Register::from_bytes(value.to_vec())?));
             }
+            found.sort_by_key(|(fact, _)| fact.kind());
             Ok(found)
         })
         .await

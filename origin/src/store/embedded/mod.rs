@@ -51,7 +51,7 @@ const MIB: u64 = 1024 * 1024;
 /// The keyspaces, and the little that is kept beside them in memory.
 struct Tables {
     db: Database,
-    /// Registers by account, profile, kind and name, of the kinds that every heartbeat moves.
+    /// Registers by account, profile, kind and name, of the kinds that every heartbeat brings.
     often: Keyspace,
     /// Those of the other kinds. Most questions after them find nothing, which is quick to tell in a keyspace
     /// that few writes go to: beside the others each would search through all that was written of late.
@@ -99,8 +99,6 @@ impl Written {
 const ALIVE: &str = "alive";
 const CONTINUOUS_SINCE: &str = "continuous_since";
 const OPENED: &str = "opened";
-/// The kinds up to this one are moved by every heartbeat.
-const LAST_OFTEN: Kind = Kind::Latest;
 /// Bits of a place that count within one opening of the folder.
 const PLACE_BITS: u32 = 40;
 
@@ -156,7 +154,10 @@ impl Tables {
 
     /// Where facts of that kind are.
     fn facts(&self, kind: Kind) -> &Keyspace {
-        if kind <= LAST_OFTEN { &self.often } else { &self.seldom }
+        match kind {
+            Kind::Session | Kind::Latest | Kind::Profile => &self.often,
+            Kind::Watched | Kind::Hidden | Kind::Forgotten | Kind::Deleted | Kind::Ended => &self.seldom,
+        }
     }
 
     fn recent(&self) -> MutexGuard<'_, Written> {
