@@ -59,8 +59,8 @@ fn etag_of(body: &[u8]) -> String {
     format!("\"{}\"", hex(&digest[..12]))
 }
 
-/// Lower-case hexadecimal, as SQLite's `unhex` takes it.
-pub fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
 }

@@ -4,7 +4,7 @@ mod support;
 
 use playhead_edge::held::journal::Journal;
 use playhead_edge::held::rows::Rows;
-use playhead_edge::held::{Change, Held, HeldError, Holdings, Item, Key, Learnt};
+use playhead_edge::held::{Change, Held, HeldError, Holdings, Item, KEEP_SETTLED_MS, Key, Learnt, SWEEP_EVERY_MS};
 use playhead_edge::host::Host;
 use playhead_shared::register::{Fact, Hidden, Register};
 use playhead_shared::time::{Millis, Stamp};
@@ -238,9 +238,10 @@ async fn what_was_settled_long_ago_is_swept<F: Form>() {
     let it = F::open(&sql, &world).await;
     it.merge(vec![change("a", 1, 0), change("b", 1, 10)]).await.unwrap();
     it.settle(due(&it, 0).await, START).await.unwrap();
-    it.sweep(START.plus(3_600_000)).await.unwrap();
+    it.claim(START, START).await.unwrap();
+    it.sweep(START.plus(KEEP_SETTLED_MS)).await.unwrap();
     assert_eq!(held(&it).await.len(), 2);
-    it.sweep(START.plus(3_600_001)).await.unwrap();
+    it.sweep(START.plus(KEEP_SETTLED_MS + SWEEP_EVERY_MS)).await.unwrap();
     assert_eq!(held(&it).await, [seen("b", 1, true)], "what is pending stays for ever");
 }
 
@@ -275,6 +276,29 @@ async fn concurrent_merges_are_all_taken<F: Form>() {
     let all = held(&it).await;
     assert_eq!(all.len(), 30);
     assert!(all.iter().all(|(_, stamp, _)| *stamp >= 270), "{all:?}");
+}
+
+/// The work of a request must not grow with what others have left in the database.
+#[test]
+fn rows_are_found_by_their_keys() {
+    in_virtual_time(async {
+        let (sql, world) = (Sqlite::new(), World::new(Origin::new()));
+        let it = AsRows::open(&sql, &world).await;
+        it.merge((0..3_000).map(|n| change(&format!("t{n}"), 1, 1_000)).collect()).await.unwrap();
+        it.settle(it.due(START.plus(1_000), 3_000).await.unwrap(), START).await.unwrap();
+        let mine = |title: &str| Key { account: "other".parse().unwrap(), ..key(title) };
+        let before = sql.steps_of_scans.get();
+        it.merge(vec![Change { key: mine("a"), ..change("a", 1, 0) }]).await.unwrap();
+        it.read(&"other".parse().unwrap(), &"ada".parse().unwrap()).await.unwrap();
+        it.next_due().await.unwrap();
+        it.claim(START, START).await.unwrap();
+        it.settle(due(&it, 0).await, START).await.unwrap();
+        let answer = vec![(mine("a"), register(2))];
+        it.learn(Learnt { asked: vec![mine("a"), mine("b")], answer, requested_at: START.plus(1) }).await.unwrap();
+        it.release(START, 0).await.unwrap();
+        let steps = sql.steps_of_scans.get() - before;
+        assert!(steps < 50, "{steps} rows were walked over");
+    });
 }
 
 /// A database that a newer version has used, whose kinds this one does not know.

@@ -7,7 +7,7 @@ use playhead_shared::id::{AccountId, ProfileId};
 use playhead_shared::register::Register;
 use playhead_shared::time::Millis;
 
-use super::{Change, Holding, Item, KEEP_SETTLED_MS, Key, Learnt};
+use super::{Change, Holding, Item, KEEP_SETTLED_MS, Key, Learnt, SWEEP_EVERY_MS};
 
 /// Numbers journal rows in the order in which they were written.
 pub(super) type Seq = i64;
@@ -58,6 +58,7 @@ pub(super) struct Memory {
     marked_below: Seq,
     not_before: Millis,
     failures: u32,
+    swept_at: Millis,
 }
 
 impl Memory {
@@ -182,6 +183,10 @@ impl Memory {
     }
 
     pub(super) fn sweep(&mut self, now: Millis) {
+        if now.since(self.swept_at) < SWEEP_EVERY_MS {
+            return;
+        }
+        self.swept_at = now;
         let old = now.minus(KEEP_SETTLED_MS);
         let expired: Vec<Key> = (self.slots.iter())
             .flat_map(|(account, slots)| slots.iter().map(move |(item, slot)| (account, item, slot)))

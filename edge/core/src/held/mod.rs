@@ -20,8 +20,11 @@ use thiserror::Error;
 
 use crate::host::SqlError;
 
-/// How long what was settled stays readable, so that an erased profile is gone from every edge within the hour.
-pub const KEEP_SETTLED_MS: u64 = 3600 * 1000;
+/// How long what was settled stays readable at least …
+pub const KEEP_SETTLED_MS: u64 = 50 * 60 * 1000;
+/// … and how often it is looked whether something has become older, which is a walk over all that is held. Together
+/// they are less than an hour, within which an erased profile is gone from every edge.
+pub const SWEEP_EVERY_MS: u64 = 5 * 60 * 1000;
 
 /// Something that an edge holds of an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,7 +209,7 @@ pub trait Held: 'static {
     /// Gives the right back: nobody flushes before `next`, and `failures` in a row came before.
     fn release(&self, next: Millis, failures: u32) -> impl Future<Output = Result<(), HeldError>>;
 
-    /// Drops what was settled longer than [`KEEP_SETTLED_MS`] ago.
+    /// Drops what was settled longer than [`KEEP_SETTLED_MS`] ago; once in [`SWEEP_EVERY_MS`], however often it is called.
     fn sweep(&self, now: Millis) -> impl Future<Output = Result<(), HeldError>>;
 }
 

@@ -219,12 +219,14 @@ pub(crate) struct Sqlite {
     pub(crate) broken: Rc<Cell<bool>>,
     /// How many statements changed rows, and how many rows they changed.
     pub(crate) rows_written: Rc<Cell<usize>>,
+    /// How many rows were walked over for want of an index.
+    pub(crate) steps_of_scans: Rc<Cell<i32>>,
 }
 
 impl Sqlite {
     pub(crate) fn new() -> Self {
         let connection = Rc::new(rusqlite::Connection::open_in_memory().expect("a test support failed"));
-        Self { connection, broken: Rc::default(), rows_written: Rc::default() }
+        Self { connection, broken: Rc::default(), rows_written: Rc::default(), steps_of_scans: Rc::default() }
     }
 }
 
@@ -261,6 +263,8 @@ impl Sql for Sqlite {
             .map_err(fail)?
             .collect::<Result<_, _>>()
             .map_err(fail);
+        let steps = prepared.reset_status(rusqlite::StatementStatus::FullscanStep);
+        self.steps_of_scans.set(self.steps_of_scans.get() + steps);
         self.rows_written.set(self.connection.total_changes() as usize);
         rows
     }
