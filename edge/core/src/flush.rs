@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use playhead_shared::id::AccountId;
 use playhead_shared::register::Register;
 use playhead_shared::time::Millis;
-use playhead_shared::wire::{Batch, BatchAnswer};
+use playhead_shared::wire::{Batch, BatchAnswer, Verdict};
 
 use crate::edge::Edge;
 use crate::held::{Change, Held, HeldError, HeldLease, HeldVerdict, Item, Key, Learnt};
@@ -123,9 +124,8 @@ impl<H: Host, D: Held> Edge<H, D> {
             self.host.log(&format!("the origin cannot read {} registers: put aside for an hour", unread.len()));
             self.held.put_aside(unread, now.plus(PUT_ASIDE_MS)).await.map_err(|error| error.to_string())?;
         }
-        let known = known_of(&settled, answer);
+        let learnt = learnt_of(&settled, answer, asked_at);
         self.held.settle(settled, now).await.map_err(|error| error.to_string())?;
-        let learnt = Learnt { asked: Vec::new(), answer: known, requested_at: asked_at };
         self.held.learn(learnt).await.map_err(|error| error.to_string())
     }
 
@@ -140,8 +140,8 @@ impl<H: Host, D: Held> Edge<H, D> {
         if !answer.unread.is_empty() {
             return Err("the origin cannot read what this edge writes".to_owned());
         }
-        let known = known_of(&sent, answer).into_iter().chain(sent).collect();
-        let learnt = Learnt { asked: Vec::new(), answer: known, requested_at: asked_at };
+        let mut learnt = learnt_of(&sent, answer, asked_at);
+        learnt.answer.extend(sent);
         self.held.learn(learnt).await.map_err(|error| error.to_string())
     }
 }
@@ -163,21 +163,19 @@ fn batch_of(sent: &[(Key, Register)], now: Millis) -> (Batch, Vec<usize>) {
     (batch, of_register)
 }
 
-/// What the edge should know from an answer: facts, and a verdict on every stream in the batch. Those that it does
-/// not name have theirs.
-fn known_of(sent: &[(Key, Register)], answer: BatchAnswer) -> Vec<(Key, Register)> {
-    let verdicts = (sent.iter())
-        .filter_map(|(key, _)| match key.item {
-            Item::Lease(session) => Some((key.account.clone(), session)),
-            _ => None,
-        })
-        .map(|(account, session)| {
-            let named = (answer.verdicts.iter()).find(|v| v.session == session && v.account == account);
-            let verdict = HeldVerdict { reason: named.map(|v| v.reason), by: named.map(|v| v.by.clone()) };
-            let register = Register::new(answer.server_time.into(), &verdict);
-            (Key { account, item: Item::Verdict(session) }, register)
-        });
-    verdicts.chain(readable(answer.known)).collect()
+/// What the edge should know from an answer: facts, and which of the batch's streams are none. Those that it does not
+/// name are, whatever was said of them before.
+fn learnt_of(sent: &[(Key, Register)], answer: BatchAnswer, requested_at: Millis) -> Learnt {
+    let verdict_of = |account: &AccountId, session| Key { account: account.clone(), item: Item::Verdict(session) };
+    let asked = sent.iter().filter_map(|(key, _)| match key.item {
+        Item::Lease(session) => Some(verdict_of(&key.account, session)),
+        _ => None,
+    });
+    let stamp = answer.server_time.into();
+    let verdicts = answer.verdicts.into_iter().map(|Verdict { account, session, reason, by }| {
+        (verdict_of(&account, session), Register::new(stamp, &HeldVerdict { reason, by }))
+    });
+    Learnt { asked: asked.collect(), answer: verdicts.chain(readable(answer.known)).collect(), requested_at }
 }
 
 /// Exponential, with jitter over the whole of the second half, so that edges do not come back all at once.

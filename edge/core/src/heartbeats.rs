@@ -204,7 +204,7 @@ fn ended_of(leases: &[HeldLease], holdings: &Holdings, now: Millis) -> Vec<Ended
             }
             let (_, verdict, _) =
                 (holdings.verdicts.iter()).find(|(of, _, at)| *of == session && now.since(*at) < VERDICT_MS)?;
-            Some(told(session, verdict.reason?, verdict.by.as_ref().map(ToString::to_string)))
+            Some(told(session, verdict.reason, Some(verdict.by.to_string())))
         })
         .collect()
 }

@@ -33,7 +33,7 @@ pub enum Item {
     Fact(Fact),
     /// A stream to be renewed at the origin. Value [`HeldLease`].
     Lease(SessionId),
-    /// What the origin last said of a session's stream. Value [`HeldVerdict`].
+    /// That the origin last said of a session that it holds no stream. Value [`HeldVerdict`].
     Verdict(SessionId),
     /// When the origin was last asked for a title: the stamp. Value [`Gone`].
     Asked(ProfileId, TitleId),
@@ -98,16 +98,16 @@ impl HeldLease {
     }
 }
 
-/// What the origin last said of a session's stream; no reason if it has one.
+/// What the origin last said of a session that holds no stream.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct HeldVerdict {
-    /// Why it has none.
+    /// Why it holds none.
     #[n(0)]
-    pub reason: Option<EndReason>,
+    pub reason: EndReason,
     /// The device that took its place.
     #[n(1)]
-    pub by: Option<DeviceId>,
+    pub by: DeviceId,
 }
 
 /// What of whom.
