@@ -91,8 +91,8 @@ pub(crate) fn bare_component() -> Result<PathBuf> {
 
 fn component(package: &str) -> Result<PathBuf> {
     tools::rust_targets()?;
-    run(cargo().args(["build", "--profile", "edge", "--target", "wasm32-wasip2", "--package", package]))?;
-    Ok(target().join("wasm32-wasip2/edge").join(package.replace('-', "_")).with_extension("wasm"))
+    run(cargo().args(["build", "--profile", "spin", "--target", "wasm32-wasip2", "--package", package]))?;
+    Ok(target().join("wasm32-wasip2/spin").join(package.replace('-', "_")).with_extension("wasm"))
 }
 
 /// The player's SDK, minified as a page would load it.
