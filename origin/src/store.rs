@@ -4,6 +4,7 @@
 //! are idempotent throughout: whatever fails, or is cut off, may simply be done again.
 
 pub mod embedded;
+pub mod redis;
 
 use std::future::Future;
 

@@ -39,6 +39,11 @@ impl Concerned {
         concerned
     }
 
+    /// Whether nothing came: the account is only looked at.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.leases.is_empty() && self.admission.is_none()
+    }
+
     /// The sessions that want to hold a stream.
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
         self.leases.iter().chain(&self.admission).map(|lease| lease.session)
