@@ -1,6 +1,8 @@
 //! What the suites share: backends to run against, and short words for facts, leases and time.
 #![allow(dead_code, unreachable_pub)] // each suite takes what it needs
 
+pub mod redis;
+
 use std::future::Future;
 
 use playhead_origin::process;
@@ -15,6 +17,8 @@ use playhead_shared::rules::Rules;
 use playhead_shared::time::Millis;
 use playhead_shared::wire::Lease;
 use tempfile::TempDir;
+
+pub use self::redis::InRedis;
 
 pub const T0: u64 = 1_800_000_000_000;
 pub const SECOND: u64 = 1000;
@@ -42,6 +46,32 @@ impl Backend for InFolder {
         let bounds = Bounds { cache_bytes: 8 << 20, ..Bounds::default() };
         Embedded::open(self.0.path(), bounds, Rules::default()).unwrap()
     }
+}
+
+/// A test of the suite for each backend: `tests` are functions of a backend that is empty.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($tests:tt) => {
+        $crate::on_backend!(embedded, InFolder::new(), $tests);
+        $crate::on_backend!(redis, InRedis::alone(), $tests);
+        $crate::on_backend!(redis_cluster, InRedis::in_a_cluster(), $tests);
+    };
+}
+
+/// The same for one of them.
+#[macro_export]
+macro_rules! on_backend {
+    ($module:ident, $backend:expr, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($backend).await;
+                }
+            )*
+        }
+    };
 }
 
 pub fn at(ms: u64) -> Millis {
