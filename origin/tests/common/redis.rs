@@ -11,6 +11,7 @@ use playhead_shared::rules::Rules;
 use tempfile::TempDir;
 
 use super::Backend;
+use super::gated::Gated;
 
 /// Redis over facts in a folder.
 pub struct InRedis {
@@ -89,4 +90,19 @@ impl Backend for InRedis {
         }
         store
     }
+}
+
+/// A store on a server of the test's own, over facts that can be held up, in which nothing is missing.
+pub async fn over_gated(options: &Options) -> (Arc<Redis<Gated>>, Gated) {
+    let facts = Gated::new();
+    let store = over(options, &facts).await;
+    store.assume_complete().await.unwrap();
+    (store, facts)
+}
+
+/// Another process's store over the same.
+pub async fn over(options: &Options, facts: &Gated) -> Arc<Redis<Gated>> {
+    let consumer = Options::new(options.address.clone()).consumer;
+    let options = Options { consumer, ..options.clone() };
+    Arc::new(Redis::connect(options, facts.clone(), Rules::default()).await.unwrap())
 }

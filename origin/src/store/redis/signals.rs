@@ -71,7 +71,7 @@ impl<F: FactStore> Signals for Redis<F> {
                 }
             }
         }
-        found.sort_by_key(|(id, _)| id.place);
+        found.sort_by_key(|(id, _)| (id.place, id.partition));
         Ok(found)
     }
 
