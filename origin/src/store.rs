@@ -112,8 +112,8 @@ pub trait Views: Send + Sync + 'static {
     /// The account's live streams, oldest birth first.
     fn streams(&self, account: &AccountId, now: Millis) -> impl Future<Output = Result<Vec<Stream>>> + Send;
 
-    /// Ends leases that ran out, signals it, and forgets what ended long ago; `limit` leases at most. Returns
-    /// how many it looked at: at the limit there are more.
+    /// Ends leases that ran out, signals it, and forgets what ended long ago; `limit` leases, or accounts, at most.
+    /// Returns how many it looked at: at the limit there are more.
     fn sweep(&self, now: Millis, limit: usize) -> impl Future<Output = Result<usize>> + Send;
 
     /// Notes that collect is there. Called every second while it runs; after a gap of more than ten the

@@ -57,23 +57,29 @@ async fn on_a_server() -> (Server, Options, Store, Gated) {
 
 #[tokio::test]
 async fn an_eviction_beside_the_first_lease_is_not_lost() {
-    let (_server, options, store, facts) = on_a_server().await;
-    let other = over(&options, &facts).await;
-    facts.get.close();
-    let renewing = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move { beat_of(&store, 1, 1_000).await }
-    });
-    facts.get.reached().await; // It has read that the session is not ended.
-    take(&*other, vec![evict(1, 1_000)], vec![], 1_000).await;
-    facts.get.open();
-    assert_eq!(renewing.await.unwrap(), None, "its register tells it");
-    assert_eq!(live(&store, 1_000).await, [0; 0]);
-    assert_eq!(beat_of(&store, 1, 2_000).await, None);
-    assert_eq!(admit(&store, lease(1, 3_000), 3_000).await, Outcome::Refused);
-    // What made the first one look again is no lease, and goes by itself.
-    while store.sweep(at(11 * MINUTE), 1).await.unwrap() == 1 {}
-    assert_eq!(_server.ask(&["EXISTS", &format!("{}{{32}}:leases:acme", options.prefix)]).unwrap(), "0");
+    for others in [vec![], vec![2]] {
+        let (server, options, store, facts) = on_a_server().await;
+        for n in &others {
+            beat_of(&store, *n, 1_000).await;
+        }
+        let evicting = over(&options, &facts).await;
+        facts.get.close();
+        let renewing = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { beat_of(&store, 1, 1_000).await }
+        });
+        facts.get.reached().await; // It has read that the session is not ended.
+        take(&*evicting, vec![evict(1, 1_000)], vec![], 1_000).await;
+        facts.get.open();
+        assert_eq!(renewing.await.unwrap(), None, "its register tells it");
+        assert_eq!(live(&store, 1_000).await, others);
+        assert_eq!(beat_of(&store, 1, 2_000).await, None);
+        assert_eq!(admit(&store, lease(1, 3_000), 3_000).await, Outcome::Refused);
+        assert_eq!(live(&store, 3_000).await, others);
+        // What made the first one look again need not be a lease, and goes by itself.
+        while store.sweep(at(13 * MINUTE), 1).await.unwrap() == 1 {}
+        assert_eq!(server.ask(&["EXISTS", &format!("{}{{32}}:leases:acme", options.prefix)]).unwrap(), "0");
+    }
 }
 
 #[tokio::test]
@@ -122,6 +128,23 @@ async fn emptied_evicted_stays_evicted_and_viewers_keep_their_streams() {
     beat_of(&store, 1, 70_000).await;
     beat_of(&store, 3, 70_000).await;
     assert_eq!(admit(&store, lease(7, 100_500), 100_500).await, Outcome::Refused, "verified again");
+}
+
+#[tokio::test]
+async fn emptied_between_deciding_and_committing_it_is_decided_again() {
+    let (server, _, store, facts) = on_a_server().await;
+    alive(&store, 0, 1_000).await;
+    facts.merge.close();
+    let asking = tokio::spawn({
+        let store = Arc::clone(&store);
+        let entries = moves(&beat(1, "film", 1_000, 20));
+        let taking = Taking { entries, leases: vec![], admission: Some(lease(1, 1_000)) };
+        async move { store.take(taking, at(1_000)).await.unwrap().admission.unwrap().outcome }
+    });
+    facts.merge.reached().await; // It has read that nothing is missing.
+    server.ask(&["FLUSHALL"]).unwrap();
+    facts.merge.open();
+    assert_eq!(asking.await.unwrap(), Outcome::Unverified);
 }
 
 #[tokio::test]

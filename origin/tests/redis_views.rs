@@ -140,13 +140,16 @@ async fn a_filling_that_took_too_long_comes_to_nothing() {
 #[tokio::test]
 async fn a_filling_whose_view_is_another_by_now_comes_to_nothing() {
     let Tried { server, options, store, facts } = tried(|options| options).await;
-    let reading = filling(&store, &facts).await;
+    let first = filling(&store, &facts).await;
     server.ask(&["DEL", &view_of(&options)]).unwrap();
     play(&store, 2_000).await;
-    assert_eq!(latest(&*store).await, Some(2_000), "filled by another");
+    let second = filling(&store, &facts).await;
+    facts.scan.open();
+    assert_eq!(first.await.unwrap(), Some(1_000), "it was so when it was read");
+    assert_eq!(latest(&*store).await, Some(2_000), "the view is not full yet");
     play(&store, 3_000).await;
     facts.scan.open();
-    reading.await.unwrap();
+    assert_eq!(second.await.unwrap(), Some(2_000));
     facts.asked();
     assert_eq!((latest(&*store).await, facts.asked()), (Some(3_000), 0));
 }
