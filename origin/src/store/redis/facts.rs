@@ -104,7 +104,7 @@ impl<F: FactStore> Redis<F> {
         let mut answers = nodes.ask_all(commands).await?.into_iter();
         let (found, run) = (Found::read(answers.next().unwrap_or_default())?, nodes.run(partition)?);
         if !ended.is_empty() {
-            let leases = Leases::read(read(answers.next().unwrap_or_default())?)?;
+            let leases = Leases::read(read(answers.next().unwrap_or_default())?);
             let epoch = found.of_run(run).map(|mark| mark.epoch);
             let not_ended = |session| epoch.is_some_and(|epoch| leases.not_ended(session, epoch));
             known.extend(ended.into_iter().filter(|(session, _)| not_ended(*session)).map(|(_, fact)| (fact, None)));

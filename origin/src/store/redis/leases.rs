@@ -5,7 +5,7 @@
 
 use playhead_shared::id::SessionId;
 
-use super::{Result, StoreError, nonce};
+use super::nonce;
 use crate::streams::{End, Held, Table};
 
 /// What was read, and what it takes to replace it.
@@ -22,16 +22,20 @@ const NONCE: usize = 8;
 const HEAD: usize = 16;
 
 impl Leases {
-    pub(super) fn read(bytes: Option<Vec<u8>>) -> Result<Self> {
-        let Some(bytes) = bytes else { return Ok(Self::default()) };
-        let other = || StoreError::Failed("Redis holds leases in another form".to_owned());
-        let (head, held) = bytes.split_first_chunk::<HEAD>().ok_or_else(other)?;
-        let (nonce, epoch) = head.split_at(NONCE);
-        Ok(Self {
-            nonce: nonce.to_vec(),
-            epoch: epoch.try_into().ok().map(u64::from_be_bytes),
-            held: minicbor::decode(held).map_err(|_| other())?,
-        })
+    /// What cannot be read, of another version, counts as lost, and is written over: one account must not hold up a
+    /// batch of hundreds.
+    pub(super) fn read(bytes: Option<Vec<u8>>) -> Self {
+        let bytes = bytes.unwrap_or_default();
+        let nonce = bytes[..bytes.len().min(NONCE)].to_vec();
+        let readable = bytes.split_first_chunk::<HEAD>().and_then(|(head, held)| {
+            let epoch = head[NONCE..].try_into().ok().map(u64::from_be_bytes);
+            Some((epoch, minicbor::decode(held).ok()?))
+        });
+        if readable.is_none() && !bytes.is_empty() {
+            tracing::error!("Redis holds leases in another form: they are lost");
+        }
+        let (epoch, held) = readable.unwrap_or_default();
+        Self { nonce, epoch, held }
     }
 
     /// The bytes of a table's leases, under a nonce of their own.
@@ -57,5 +61,25 @@ impl Leases {
 
     fn of(&self, session: SessionId) -> Option<&Held> {
         self.held.iter().find(|held| held.lease.session == session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_can_be_written_over() {
+        let empty = Leases::write(&Table::default(), 7);
+        for (bytes, nonce, epoch) in [
+            (None, &[][..], None),
+            (Some(empty.clone()), &empty[..8], Some(7)),
+            (Some(vec![1; 5]), &[1; 5], None),
+            (Some(vec![1; 8]), &[1; 8], None),
+            (Some(vec![1; 20]), &[1; 8], None),
+        ] {
+            let leases = Leases::read(bytes.clone());
+            assert_eq!((leases.nonce.as_slice(), leases.epoch), (nonce, epoch), "{bytes:?}");
+        }
     }
 }

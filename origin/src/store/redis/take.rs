@@ -66,7 +66,7 @@ impl<F: FactStore> Redis<F> {
         let step = |((account, concerned), leases)| {
             let partition = self.keys.partition(&account);
             let mark = marks.get(&partition).cloned().unwrap_or_default();
-            Ok(Step { account, partition, concerned, leases: Leases::read(read(leases)?)?, mark })
+            Ok(Step { account, partition, concerned, leases: Leases::read(read(leases)?), mark })
         };
         Ok((concerned.into_iter().zip(answers).map(step).collect::<Result<_>>()?, longest))
     }
@@ -213,7 +213,7 @@ fn changed(answer: Value) -> Result<Option<(Leases, Found)>> {
         return Ok(None);
     }
     let mark = Found::read(Value::Array(parts.split_off(2.min(parts.len()))))?;
-    Ok(Some((Leases::read(read(parts.pop().unwrap_or_default())?)?, mark)))
+    Ok(Some((Leases::read(read(parts.pop().unwrap_or_default())?), mark)))
 }
 
 /// What is to become of the leases, and when a sweep has to look at them.

@@ -33,7 +33,7 @@ impl<F: FactStore> Views for Redis<F> {
         let partition = self.keys.partition(account);
         let commands = [mark::find(&self.keys, partition), self.get_leases(partition, account)];
         let mut answers = nodes.ask_all(commands.map(|command| (partition, command)).into()).await?;
-        let leases = Leases::read(read(answers.pop().unwrap_or_default())?)?;
+        let leases = Leases::read(read(answers.pop().unwrap_or_default())?);
         let found = Found::read(answers.pop().unwrap_or_default())?;
         // A mark that does not hold is for those who write to begin anew; it comes to the same.
         let anew = Mark { since: now, epoch: u64::MAX };
