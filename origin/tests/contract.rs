@@ -1,42 +1,20 @@
-//! What every backend promises. Each test takes a backend that is empty; `contract!` runs all of them.
+//! What every backend promises of streams, signals and events; of facts it is in `facts.rs`.
 
+#[macro_use]
 mod common;
 
 use common::*;
 use playhead_origin::signal::{Event as Published, EventKind, Signal};
-use playhead_origin::store::{FactStore, Signals, Taking, Views};
-use playhead_shared::id::AccountId;
+use playhead_origin::store::{Signals, Store, Taking, Views};
 use playhead_shared::moves::Command;
-use playhead_shared::register::{EndReason, Entry, Fact, Kind, Register};
-use playhead_shared::time::Stamp;
+use playhead_shared::register::EndReason;
 use playhead_shared::wire::{Lease, Outcome};
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
-
-macro_rules! contract {
-    ($module:ident, $backend:expr, [$($test:ident),* $(,)?]) => {
-        mod $module {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $test() {
-                    super::$test($backend).await;
-                }
-            )*
-        }
-    };
-}
 
 contract!(
     embedded,
     InFolder::new(),
     [
-        the_newest_register_stays,
-        any_order_repetition_and_split_leaves_the_same_bytes,
-        accounts_and_profiles_do_not_mix,
-        sessions_come_newest_first,
-        what_is_newer_survives_deleting,
+        streams_of_accounts_do_not_mix,
         opening_again_finds_everything,
         of_two_admissions_for_the_last_place_one_is_refused,
         an_admission_comes_after_its_batch,
@@ -49,120 +27,20 @@ contract!(
     ]
 );
 
-async fn the_newest_register_stays(backend: impl Backend) {
-    let store = backend.open().await;
-    take(&store, moves(&beat(1, "film", 2_000, 20)), vec![], 2_000).await;
-    take(&store, moves(&beat(1, "film", 1_000, 10)), vec![], 2_001).await;
-    let facts: Vec<Fact> = moves(&beat(1, "film", 0, 20)).into_iter().map(|entry| entry.fact).collect();
-    let asked = [&[Fact::Erased(profile())][..], &facts].concat();
-    let found = store.get(&account(), &asked).await.unwrap();
-    assert_eq!(found.len(), asked.len());
-    assert_eq!(found[0], None);
-    for (expected, found) in moves(&beat(1, "film", 2_000, 20)).iter().zip(&found[1..]) {
-        assert_eq!(found.as_ref(), Some(&expected.register), "{:?}", expected.fact);
-    }
-}
-
-/// Registers of few facts and few stamps, so that they meet, and tie.
-fn entries() -> impl Strategy<Value = Vec<Entry>> {
-    let entry = (0..4u64, 0..4u64, 0..3u64).prop_map(|(session, ms, position)| {
-        let mut moves = moves(&beat(session, &format!("film-{}", session % 2), ms * 1000, 20 * position));
-        moves.push(command(Command::Forget(title("film-0")), ms * 1000));
-        moves
-    });
-    prop::collection::vec(entry, 1..6).prop_map(|beats| beats.into_iter().flatten().collect())
-}
-
-async fn any_order_repetition_and_split_leaves_the_same_bytes(backend: impl Backend) {
-    let store = backend.open().await;
-    let mut runner = TestRunner::deterministic();
-    for case in 0..12 {
-        let entries = entries().new_tree(&mut runner).unwrap().current();
-        let shuffled = Just(entries.clone()).prop_shuffle().new_tree(&mut runner).unwrap().current();
-        let split = (0..=entries.len()).new_tree(&mut runner).unwrap().current();
-        let of = |name: &str, entries: &[Entry]| -> Vec<Entry> {
-            let account: AccountId = format!("{name}-{case}").parse().unwrap();
-            entries.iter().map(|entry| Entry { account: account.clone(), ..entry.clone() }).collect()
-        };
-        take(&store, of("one", &entries), vec![], 0).await;
-        for part in [&shuffled[..split], &shuffled[split..], &entries[split..], &shuffled[..split]] {
-            take(&store, of("other", part), vec![], 0).await;
-        }
-        let mut found = Vec::new();
-        for name in ["one", "other"] {
-            let account = format!("{name}-{case}").parse().unwrap();
-            found.push(store.scan(&account, &profile(), Kind::Session, Kind::Deleted).await.unwrap());
-        }
-        assert!(!found[0].is_empty());
-        assert_eq!(found[0], found[1], "{entries:?}");
-    }
-}
-
-async fn accounts_and_profiles_do_not_mix(backend: impl Backend) {
+async fn streams_of_accounts_do_not_mix(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     let names = ["a", "a.", "a-b", "a-b-c", "b"];
     for (n, name) in (1..).zip(names) {
-        for (of, whose) in [(name, "p"), ("a", name)] {
-            let rename = |mut entry: Entry| {
-                entry.account = of.parse().unwrap();
-                if let Fact::Session(_, session) = entry.fact {
-                    entry.fact = Fact::Session(whose.parse().unwrap(), session);
-                }
-                entry
-            };
-            let entries = moves(&beat(n, "film", 1_000, 1)).into_iter().filter(|e| e.fact.kind() == Kind::Session);
-            take(&store, entries.map(rename).collect(), vec![], 0).await;
-        }
         let lease = Lease { account: name.parse().unwrap(), ..lease(n, 0) };
         take(&store, vec![], vec![lease], 0).await;
     }
     for (n, name) in (1..).zip(names) {
-        for (of, whose) in [(name, "p"), ("a", name)] {
-            let (of, whose) = (of.parse().unwrap(), whose.parse().unwrap());
-            let page = store.sessions(&of, &whose, None, 10).await.unwrap();
-            assert_eq!(page.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [session(n)], "{of} {whose}");
-            assert_eq!(store.scan(&of, &whose, Kind::Session, Kind::Deleted).await.unwrap().len(), 1);
-        }
         let streams = store.streams(&name.parse().unwrap(), at(0)).await.unwrap();
         assert_eq!(streams.iter().map(|stream| stream.session).collect::<Vec<_>>(), [session(n)]);
     }
 }
 
-async fn sessions_come_newest_first(backend: impl Backend) {
-    let store = backend.open().await;
-    for n in [3, 1, 5, 2, 4] {
-        take(&store, moves(&beat(n, "film", 10_000, 1)), vec![], 10_000).await;
-    }
-    for (before, limit, expected) in [
-        (None, 10, vec![5, 4, 3, 2, 1]),
-        (None, 2, vec![5, 4]),
-        (Some(4), 2, vec![3, 2]),
-        (Some(2), 2, vec![1]),
-        (Some(1), 2, vec![]),
-        (Some(9), 1, vec![5]),
-    ] {
-        let page = store.sessions(&account(), &profile(), before.map(session), limit).await.unwrap();
-        let expected: Vec<_> = expected.into_iter().map(session).collect();
-        assert_eq!(page.iter().map(|(id, _)| *id).collect::<Vec<_>>(), expected);
-    }
-}
-
-async fn what_is_newer_survives_deleting(backend: impl Backend) {
-    let store = backend.open().await;
-    let entries = moves(&beat(1, "film", 5_000, 20));
-    take(&store, entries.clone(), vec![], 5_000).await;
-    let facts: Vec<Fact> = entries.iter().map(|entry| entry.fact.clone()).collect();
-    let before = all(&store).await;
-    store.delete_older(&account(), facts.clone(), Stamp::from(at(5_000))).await.unwrap();
-    assert_eq!(all(&store).await, before, "the same stamp is not older");
-    store.delete_older(&account(), facts.clone(), Stamp(Stamp::from(at(5_000)).0 + 1)).await.unwrap();
-    assert_eq!(all(&store).await, []);
-    store.delete_older(&account(), facts, Stamp(u64::MAX)).await.unwrap();
-    take(&store, entries, vec![], 6_000).await;
-    assert_eq!(all(&store).await, before, "what comes again is there again");
-}
-
-async fn opening_again_finds_everything(backend: impl Backend) {
+async fn opening_again_finds_everything(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     take(&store, moves(&beat(1, "film", 1_000, 20)), vec![lease(1, 1_000)], 1_000).await;
     let event = Published::new(EventKind::LimitReached, &account(), "once", at(0));
@@ -190,7 +68,7 @@ async fn admit(store: &impl Views, lease: Lease, ms: u64) -> Outcome {
     store.take(taking, at(ms)).await.unwrap().admission.unwrap().outcome
 }
 
-async fn of_two_admissions_for_the_last_place_one_is_refused(backend: impl Backend) {
+async fn of_two_admissions_for_the_last_place_one_is_refused(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     for round in 0..8 {
         let of = |n| Lease { account: format!("account-{round}").parse().unwrap(), limit: 1, ..lease(n, 0) };
@@ -201,7 +79,7 @@ async fn of_two_admissions_for_the_last_place_one_is_refused(backend: impl Backe
     }
 }
 
-async fn an_admission_comes_after_its_batch(backend: impl Backend) {
+async fn an_admission_comes_after_its_batch(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     for n in [1, 2] {
         assert_eq!(admit(&store, lease(n, 0), 0).await, Outcome::Admitted);
@@ -217,7 +95,7 @@ async fn an_admission_comes_after_its_batch(backend: impl Backend) {
     assert!(store.take(again, at(2_000)).await.unwrap().admission.unwrap().renewed);
 }
 
-async fn a_session_that_ended_by_register_gets_no_stream(backend: impl Backend) {
+async fn a_session_that_ended_by_register_gets_no_stream(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     let stop = command(Command::End(session(1), EndReason::Stopped), 1_000);
     take(&store, vec![stop], vec![], 1_000).await;
@@ -229,7 +107,7 @@ async fn a_session_that_ended_by_register_gets_no_stream(backend: impl Backend) 
     assert_eq!(store.streams(&account(), at(3_000)).await.unwrap(), []);
 }
 
-async fn a_gap_makes_admissions_unverified_and_a_restart_does_not(backend: impl Backend) {
+async fn a_gap_makes_admissions_unverified_and_a_restart_does_not(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     store.alive(at(0)).await.unwrap();
     for (n, expected) in [(1, Outcome::Admitted), (2, Outcome::Admitted), (3, Outcome::Refused)] {
@@ -258,7 +136,7 @@ async fn a_gap_makes_admissions_unverified_and_a_restart_does_not(backend: impl 
     assert_eq!(streams.iter().map(|stream| stream.session).collect::<Vec<_>>(), [session(3), session(4)]);
 }
 
-async fn a_lease_that_ran_out_is_signalled_once_and_forgotten_later(backend: impl Backend) {
+async fn a_lease_that_ran_out_is_signalled_once_and_forgotten_later(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     take(&store, vec![], vec![lease(1, 0), Lease { incognito: true, ..lease(2, 0) }], 0).await;
     take(&store, vec![], vec![lease(1, 30_000)], 30_000).await;
@@ -280,7 +158,7 @@ async fn a_lease_that_ran_out_is_signalled_once_and_forgotten_later(backend: imp
     assert_eq!(store.streams(&account(), at(13 * MINUTE)).await.unwrap().len(), 1);
 }
 
-async fn a_signal_stays_until_it_is_done(backend: impl Backend) {
+async fn a_signal_stays_until_it_is_done(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     take(&store, moves(&beat(1, "film", 0, 1)), vec![], 0).await;
     take(&store, moves(&beat(2, "film", 0, 1)), vec![], 10).await;
@@ -294,7 +172,7 @@ async fn a_signal_stays_until_it_is_done(backend: impl Backend) {
     assert_eq!(signals(&store, DAY).await, [due[1].1.clone(), signal]);
 }
 
-async fn an_event_is_published_once(backend: impl Backend) {
+async fn an_event_is_published_once(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     let event = |what: &str| Published::new(EventKind::SessionStarted, &account(), what, at(0));
     store.publish(vec![event("a"), event("a"), event("b")], vec![], vec![], at(0)).await.unwrap();
@@ -307,7 +185,7 @@ async fn an_event_is_published_once(backend: impl Backend) {
     assert_eq!(events(&store, 8 * DAY + 1).await, [event("c"), event("b")], "b was forgotten, c not yet");
 }
 
-async fn events_are_read_from_a_cursor_on(backend: impl Backend) {
+async fn events_are_read_from_a_cursor_on(backend: impl Backend<Store: Store>) {
     let store = backend.open().await;
     for n in 0..5 {
         let event = Published::new(EventKind::SessionStarted, &account(), &n.to_string(), at(n));
@@ -321,11 +199,4 @@ async fn events_are_read_from_a_cursor_on(backend: impl Backend) {
         seen.extend(page.into_iter().map(|(_, event)| event.at));
     }
     assert_eq!(seen, (0..5).map(at).collect::<Vec<_>>());
-}
-
-#[test]
-fn registers_order_as_bytes() {
-    // What every backend above relies on: the greater stamp is the greater bytes.
-    let register = |ms| Register::new(Stamp::from(at(ms)), &playhead_shared::register::Gone {});
-    assert!(register(2) > register(1));
 }

@@ -1,12 +1,14 @@
 //! What the suites share: backends to run against, and short words for facts, leases and time.
-#![allow(dead_code, unreachable_pub)] // each suite takes what it needs
+#![allow(dead_code, unreachable_pub, unused_macros, unused_imports)] // each suite takes what it needs
+
+mod in_keyspace;
 
 use std::future::Future;
 
 use playhead_origin::process;
 use playhead_origin::signal::Event as Published;
 use playhead_origin::store::embedded::{Bounds, Embedded};
-use playhead_origin::store::{Store, Taken, Taking};
+use playhead_origin::store::{FactStore, Store, Taken, Taking};
 use playhead_shared::heartbeat::{Event, Heartbeat};
 use playhead_shared::id::{AccountId, ProfileId, SessionId, TitleId};
 use playhead_shared::moves::{Command, Viewer, command_move, heartbeat_moves};
@@ -16,14 +18,32 @@ use playhead_shared::time::Millis;
 use playhead_shared::wire::Lease;
 use tempfile::TempDir;
 
+pub use in_keyspace::InKeyspace;
+
 pub const T0: u64 = 1_800_000_000_000;
 pub const SECOND: u64 = 1000;
 pub const MINUTE: u64 = 60 * SECOND;
 pub const DAY: u64 = 24 * 60 * MINUTE;
 
-/// A backend under test: holds nothing at first, and the same again whenever it is opened.
+/// Runs tests, each a function of this file that takes a backend that is empty, against one backend.
+macro_rules! contract {
+    ($module:ident, $backend:expr, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($backend).await;
+                }
+            )*
+        }
+    };
+}
+
+/// A backend under test: holds nothing at first, and the same again whenever it is opened. It may have any of the traits
+/// of `playhead_origin::store`; a test asks for those that it needs.
 pub trait Backend {
-    type Store: Store;
+    type Store;
     fn open(&self) -> impl Future<Output = Self::Store>;
 }
 
@@ -118,8 +138,12 @@ pub async fn take(store: &impl Store, entries: Vec<Entry>, leases: Vec<Lease>, m
     store.take(Taking { entries, leases, admission: None }, at(ms)).await.unwrap()
 }
 
+pub async fn merge(store: &impl FactStore, entries: Vec<Entry>) {
+    store.merge(entries, at(0)).await.unwrap();
+}
+
 /// All registers of the profile.
-pub async fn all(store: &impl Store) -> Vec<(Fact, Register)> {
+pub async fn all(store: &impl FactStore) -> Vec<(Fact, Register)> {
     use playhead_shared::register::Kind;
     store.scan(&account(), &profile(), Kind::Session, Kind::Deleted).await.unwrap()
 }
