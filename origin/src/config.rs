@@ -74,7 +74,8 @@ pub struct Settings {
     /// How long a stopping process waits for requests to finish, in milliseconds [default: 10000]
     #[arg(long, env = "PLAYHEAD_ORIGIN_GRACE_MS", value_name = "MS")]
     pub grace_ms: Option<u64>,
-    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `info,playhead_origin=debug` [default: info]
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `info,playhead_origin=debug` [default:
+    /// info,scylla=warn]
     #[arg(long, env = "PLAYHEAD_ORIGIN_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 }
@@ -213,7 +214,8 @@ impl TryFrom<Settings> for Config {
             cache_mib,
             queue,
             grace_ms: settings.grace_ms.unwrap_or(10_000),
-            log: settings.log.unwrap_or_else(|| "info".to_owned()),
+            // Cassandra's driver has a word for each connection.
+            log: settings.log.unwrap_or_else(|| "info,scylla=warn".to_owned()),
         })
     }
 }

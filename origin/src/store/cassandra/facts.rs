@@ -37,38 +37,23 @@ const ROWS_OF_A_PAGE: i32 = 2_000;
 const AFTER_ALL_SESSIONS: &str = "~";
 
 impl Statements {
-    pub(super) async fn prepare(session: &Session) -> std::result::Result<Self, PrepareError> {
-        let prepare = async |text: &str| {
+    pub(super) async fn prepare(session: &Session, keyspace: &str) -> std::result::Result<Self, PrepareError> {
+        let table = format!("{keyspace}.registers");
+        let prepare = async |text: String| {
             let mut statement = session.prepare(text).await?;
             // A register says the same however often it is said.
             statement.set_is_idempotent(true);
             statement.set_page_size(ROWS_OF_A_PAGE);
             Ok::<_, PrepareError>(statement)
         };
+        let select = format!("SELECT kind, key, register FROM {table} WHERE account = ? AND profile = ?");
+        let of_row = "account = ? AND profile = ? AND kind = ? AND key = ?";
         Ok(Self {
-            write: prepare(
-                "UPDATE registers USING TIMESTAMP ? SET register = ? \
-                 WHERE account = ? AND profile = ? AND kind = ? AND key = ?",
-            )
-            .await?,
-            delete: prepare(
-                "DELETE FROM registers USING TIMESTAMP ? WHERE account = ? AND profile = ? AND kind = ? AND key = ?",
-            )
-            .await?,
-            get: prepare(
-                "SELECT kind, key, register FROM registers WHERE account = ? AND profile = ? AND (kind, key) IN ?",
-            )
-            .await?,
-            scan: prepare(
-                "SELECT kind, key, register FROM registers \
-                 WHERE account = ? AND profile = ? AND kind >= ? AND kind <= ?",
-            )
-            .await?,
-            sessions: prepare(
-                "SELECT kind, key, register FROM registers \
-                 WHERE account = ? AND profile = ? AND kind = ? AND key < ? LIMIT ?",
-            )
-            .await?,
+            write: prepare(format!("UPDATE {table} USING TIMESTAMP ? SET register = ? WHERE {of_row}")).await?,
+            delete: prepare(format!("DELETE FROM {table} USING TIMESTAMP ? WHERE {of_row}")).await?,
+            get: prepare(format!("{select} AND (kind, key) IN ?")).await?,
+            scan: prepare(format!("{select} AND kind >= ? AND kind <= ?")).await?,
+            sessions: prepare(format!("{select} AND kind = ? AND key < ? LIMIT ?")).await?,
         })
     }
 }

@@ -23,7 +23,7 @@ pub use self::schema::{Applied, apply};
 
 /// How long one request may take, its turn included. An edge waits no longer for its answer, and keeps what it sent.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// Requests in flight: where throughput ends to grow, on two nodes' cores as on two of ours.
+/// Requests in flight: more only wait in Cassandra instead of here.
 const IN_FLIGHT: usize = 256;
 /// Requests in flight of one call, so that a large batch leaves room for others.
 const IN_FLIGHT_OF_ONE: usize = 64;
@@ -45,10 +45,10 @@ impl Cassandra {
     /// further ones are told that the store is busy. The error is one sentence for the operator.
     pub async fn open(config: &CassandraConfig, queue: usize) -> std::result::Result<Self, BadConfig> {
         let session = open::connect(config).await?;
-        schema::enter(&session, config).await?;
-        let statements = Statements::prepare(&session).await.map_err(|error| {
+        schema::check(&session, config).await?;
+        let statements = Statements::prepare(&session, &config.keyspace).await.map_err(|error| {
             let sentence = "see that the user may read and write its tables";
-            BadConfig(format!("the keyspace {} cannot be used ({error}): {sentence}.", config.keyspace))
+            BadConfig(format!("the keyspace {} cannot be used ({}): {sentence}.", config.keyspace, open::cause(&error)))
         })?;
         let (in_flight, places) = (Semaphore::new(IN_FLIGHT), Semaphore::new(queue));
         Ok(Self { session, statements, in_flight, queue: places, places: queue })

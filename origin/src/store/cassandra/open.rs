@@ -86,30 +86,39 @@ fn one_datacenter(session: &Session, config: &CassandraConfig) -> Result<(), Bad
 
 fn unreachable(config: &CassandraConfig, error: &NewSessionError) -> BadConfig {
     use ConnectionSetupRequestErrorKind::{DbError as Refused, MissingAuthentication};
-    if let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
-        last_connection_error: ConnectionError::ConnectionSetupRequestError(setup),
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+        last_connection_error: last,
         ..
     })) = error
-    {
-        match &setup.error {
-            MissingAuthentication => {
-                let sentence = "set cassandra_user and cassandra_password";
-                return BadConfig(format!("Cassandra asks for a login, and none is set: {sentence}."));
-            }
-            Refused(DbError::AuthenticationError | DbError::Unauthorized, _) => {
-                let sentence = "correct cassandra_user or cassandra_password";
-                return BadConfig(format!("Cassandra does not know this user with this password: {sentence}."));
-            }
-            _ => {}
+    else {
+        return silent(config, &cause(error));
+    };
+    let refused = match last {
+        ConnectionError::ConnectionSetupRequestError(setup) => Some(&setup.error),
+        _ => None,
+    };
+    match refused {
+        Some(MissingAuthentication) => {
+            let sentence = "set cassandra_user and cassandra_password";
+            BadConfig(format!("Cassandra asks for a login, and none is set: {sentence}."))
         }
+        Some(Refused(DbError::AuthenticationError | DbError::Unauthorized, _)) => {
+            let sentence = "correct cassandra_user or cassandra_password";
+            BadConfig(format!("Cassandra does not know this user with this password: {sentence}."))
+        }
+        _ => silent(config, &cause(last)),
     }
-    silent(config, &error.to_string())
 }
 
 fn silent(config: &CassandraConfig, said: &str) -> BadConfig {
     let points = config.contact_points.join(",");
-    let said = said.lines().next().unwrap_or_default();
     BadConfig(format!(
         "cassandra is \"{points}\", where no Cassandra answers ({said}): start it, or give the addresses of its nodes."
     ))
+}
+
+/// What is at the bottom of an error, on one line: what the driver was doing at the time is no news to an operator.
+pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let bottom = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    bottom.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -1,13 +1,13 @@
 //! The tables: made by `origin schema apply`, and looked at by every origin that starts.
 
+use std::time::Duration;
+
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::unprepared::Statement;
 
-use super::open::connect;
+use super::open::{cause, connect};
 use crate::config::{BadConfig, CassandraConfig, Replication};
-
-use std::time::Duration;
 
 /// What this version reads and writes.
 const VERSION: i32 = 1;
@@ -38,20 +38,20 @@ pub async fn apply(config: &CassandraConfig) -> Result<Applied, BadConfig> {
     if !exists(&session, "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?", config).await? {
         create_keyspace(&session, config).await?;
     }
-    use_keyspace(&session, config).await?;
+    // The file names no keyspace, so that any tool can run it in any.
+    session.use_keyspace(&config.keyspace, false).await.map_err(|error| cannot_apply(config, &error))?;
     for statement in statements() {
         change(&session, &statement).await.map_err(|error| cannot_apply(config, &error))?;
     }
-    let mut update = Statement::new("UPDATE schema_version SET version = ? WHERE part = ?");
-    update.set_is_idempotent(true);
+    let update = format!("UPDATE {}.schema_version SET version = ? WHERE part = ?", config.keyspace);
     session.query_unpaged(update, (VERSION, PART)).await.map_err(|error| cannot_apply(config, &error))?;
     Ok(if before == Some(VERSION) { Applied::Nothing } else { Applied::Created })
 }
 
-/// Makes the session one of the keyspace, if it is of this version.
-pub(super) async fn enter(session: &Session, config: &CassandraConfig) -> Result<(), BadConfig> {
+/// Sees that the keyspace is there and of this version.
+pub(super) async fn check(session: &Session, config: &CassandraConfig) -> Result<(), BadConfig> {
     match version(session, config).await? {
-        Some(VERSION) => use_keyspace(session, config).await,
+        Some(VERSION) => Ok(()),
         Some(found) => Err(unknown(config, found)),
         None => Err(BadConfig(format!(
             "Cassandra has no keyspace {} with the tables of Playhead: correct cassandra_keyspace, or run `origin schema \
@@ -119,28 +119,20 @@ async fn create_keyspace(session: &Session, config: &CassandraConfig) -> Result<
     })
 }
 
-async fn use_keyspace(session: &Session, config: &CassandraConfig) -> Result<(), BadConfig> {
-    session.use_keyspace(&config.keyspace, false).await.map_err(|error| unreadable(config, &error))
-}
-
 async fn change(session: &Session, statement: &str) -> Result<(), ExecutionError> {
     let mut statement = Statement::new(statement);
     statement.set_request_timeout(Some(CHANGING));
     session.query_unpaged(statement, ()).await.map(drop)
 }
 
-fn cannot_apply(config: &CassandraConfig, error: &impl std::error::Error) -> BadConfig {
+fn cannot_apply(config: &CassandraConfig, error: &(impl std::error::Error + 'static)) -> BadConfig {
     let sentence = "see that all its nodes run and that the user may create, then run this again";
-    BadConfig(format!("the keyspace {} cannot be made ({}): {sentence}.", config.keyspace, first_line(error)))
+    BadConfig(format!("the keyspace {} cannot be made ({}): {sentence}.", config.keyspace, cause(error)))
 }
 
-fn unreadable(config: &CassandraConfig, error: &impl std::error::Error) -> BadConfig {
+fn unreadable(config: &CassandraConfig, error: &(impl std::error::Error + 'static)) -> BadConfig {
     let sentence = "see that enough of its nodes run and that the user may read it";
-    BadConfig(format!("the keyspace {} cannot be read ({}): {sentence}.", config.keyspace, first_line(error)))
-}
-
-fn first_line(error: &impl std::error::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    BadConfig(format!("the keyspace {} cannot be read ({}): {sentence}.", config.keyspace, cause(error)))
 }
 
 /// The statements of the file, without its comments, which may hold anything.
