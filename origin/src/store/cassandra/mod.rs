@@ -21,7 +21,7 @@ use crate::config::{BadConfig, CassandraConfig};
 
 pub use self::schema::{Applied, apply};
 
-/// How long one request may take, its turn included. An edge waits no longer for its answer, and keeps what it sent.
+/// How long one request may take, its turn included: where Cassandra hangs, callers must not. The edge keeps what it sent.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Requests in flight: more only wait in Cassandra instead of here.
 const IN_FLIGHT: usize = 256;
