@@ -5,6 +5,7 @@
 
 pub mod cassandra;
 pub mod embedded;
+pub mod redis;
 
 use std::future::Future;
 

@@ -1,6 +1,5 @@
 //! What every backend promises of facts.
 
-#[macro_use]
 mod common;
 
 use std::collections::BTreeMap;
@@ -15,30 +14,26 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-macro_rules! facts {
-    ($module:ident, $backend:expr) => {
-        contract!(
-            $module,
-            $backend,
-            [
-                the_newest_register_stays,
-                the_greatest_bytes_stay,
-                any_order_repetition_and_split_leaves_the_same_bytes,
-                accounts_and_profiles_do_not_mix,
-                what_is_asked_for_twice_or_is_not_there_has_its_place,
-                sessions_come_newest_first,
-                a_long_history_comes_in_pages_without_gap_or_repetition,
-                what_is_newer_survives_deleting,
-                opening_again_finds_the_facts,
-            ]
-        );
+macro_rules! on_facts {
+    ($tests:tt) => {
+        on_every_backend!($tests);
+        on_backend!(cassandra, InKeyspace::new(), $tests);
     };
 }
 
-facts!(embedded, InFolder::new());
-facts!(cassandra, InKeyspace::new());
+on_facts!([
+    the_newest_register_stays,
+    the_greatest_bytes_stay,
+    any_order_repetition_and_split_leaves_the_same_bytes,
+    accounts_and_profiles_do_not_mix,
+    what_is_asked_for_twice_or_is_not_there_has_its_place,
+    sessions_come_newest_first,
+    a_long_history_comes_in_pages_without_gap_or_repetition,
+    what_is_newer_survives_deleting,
+    opening_again_finds_the_facts,
+]);
 
-async fn the_newest_register_stays(backend: impl Backend<Store: FactStore>) {
+async fn the_newest_register_stays(backend: impl FactBackend) {
     let store = backend.open().await;
     merge(&store, moves(&beat(1, "film", 2_000, 20))).await;
     merge(&store, moves(&beat(1, "film", 1_000, 10))).await;
@@ -64,7 +59,7 @@ fn registers() -> impl Strategy<Value = Vec<Register>> {
 }
 
 /// Every engine's order is Rust's, ties and all, however the registers are divided into calls.
-async fn the_greatest_bytes_stay(backend: impl Backend<Store: FactStore>) {
+async fn the_greatest_bytes_stay(backend: impl FactBackend) {
     let store = backend.open().await;
     let mut runner = TestRunner::deterministic();
     let (mut greatest, mut calls) = (BTreeMap::new(), vec![Vec::new(); 4]);
@@ -95,7 +90,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     prop::collection::vec(entry, 1..6).prop_map(|beats| beats.into_iter().flatten().collect())
 }
 
-async fn any_order_repetition_and_split_leaves_the_same_bytes(backend: impl Backend<Store: FactStore>) {
+async fn any_order_repetition_and_split_leaves_the_same_bytes(backend: impl FactBackend) {
     let store = backend.open().await;
     let mut runner = TestRunner::deterministic();
     for case in 0..12 {
@@ -120,7 +115,7 @@ async fn any_order_repetition_and_split_leaves_the_same_bytes(backend: impl Back
     }
 }
 
-async fn accounts_and_profiles_do_not_mix(backend: impl Backend<Store: FactStore>) {
+async fn accounts_and_profiles_do_not_mix(backend: impl FactBackend) {
     let store = backend.open().await;
     let names = ["a", "a.", "a-b", "a-b-c", "b"];
     for (n, name) in (1..).zip(names) {
@@ -146,7 +141,7 @@ async fn accounts_and_profiles_do_not_mix(backend: impl Backend<Store: FactStore
     }
 }
 
-async fn what_is_asked_for_twice_or_is_not_there_has_its_place(backend: impl Backend<Store: FactStore>) {
+async fn what_is_asked_for_twice_or_is_not_there_has_its_place(backend: impl FactBackend) {
     let store = backend.open().await;
     assert_eq!(store.get(&account(), &[]).await.unwrap(), []);
     let ended = command(Command::End(session(7), EndReason::Stopped), 1_000);
@@ -158,7 +153,7 @@ async fn what_is_asked_for_twice_or_is_not_there_has_its_place(backend: impl Bac
     assert!(found[0].is_some() && found[0] == found[3] && found[1].is_none(), "{found:?}");
 }
 
-async fn sessions_come_newest_first(backend: impl Backend<Store: FactStore>) {
+async fn sessions_come_newest_first(backend: impl FactBackend) {
     let store = backend.open().await;
     for n in [3, 1, 5, 2, 4] {
         merge(&store, moves(&beat(n, "film", 10_000, 1))).await;
@@ -177,7 +172,7 @@ async fn sessions_come_newest_first(backend: impl Backend<Store: FactStore>) {
     }
 }
 
-async fn a_long_history_comes_in_pages_without_gap_or_repetition(backend: impl Backend<Store: FactStore>) {
+async fn a_long_history_comes_in_pages_without_gap_or_repetition(backend: impl FactBackend) {
     const ENTRIES: u64 = 2_500;
     let store = backend.open().await;
     let of = |n| moves(&beat(n, "film", 1_000, 0)).into_iter().filter(|entry| entry.fact.kind() == Kind::Session);
@@ -195,7 +190,7 @@ async fn a_long_history_comes_in_pages_without_gap_or_repetition(backend: impl B
     assert_eq!(all(&store).await.len(), seen.len(), "and in one piece");
 }
 
-async fn what_is_newer_survives_deleting(backend: impl Backend<Store: FactStore>) {
+async fn what_is_newer_survives_deleting(backend: impl FactBackend) {
     let store = backend.open().await;
     let of_profile = |entry: &Entry| entry.fact.profile().is_some();
     let [older, newer] = [5_000, 6_000].map(|ms| moves(&beat(1, "film", ms, 20)));
@@ -220,7 +215,7 @@ async fn what_is_newer_survives_deleting(backend: impl Backend<Store: FactStore>
     assert_eq!(all(&store).await, after);
 }
 
-async fn opening_again_finds_the_facts(backend: impl Backend<Store: FactStore>) {
+async fn opening_again_finds_the_facts(backend: impl FactBackend) {
     let store = backend.open().await;
     merge(&store, moves(&beat(1, "film", 1_000, 20))).await;
     let facts = all(&store).await;

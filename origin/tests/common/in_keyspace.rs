@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use playhead_origin::config::{CassandraConfig, Replication};
 use playhead_origin::store::cassandra::{Cassandra, apply};
 
-use super::Backend;
+use super::FactBackend;
 
 /// The run's Cassandra, in a keyspace of its own.
 pub struct InKeyspace(pub CassandraConfig);
@@ -27,8 +27,8 @@ impl InKeyspace {
     }
 }
 
-impl Backend for InKeyspace {
-    type Store = Cassandra;
+impl FactBackend for InKeyspace {
+    type Facts = Cassandra;
     async fn open(&self) -> Cassandra {
         apply(&self.0).await.unwrap();
         Cassandra::open(&self.0, 4096).await.unwrap()

@@ -1,7 +1,8 @@
 //! What the suites share: backends to run against, and short words for facts, leases and time.
-#![allow(dead_code, unreachable_pub, unused_macros, unused_imports)] // each suite takes what it needs
+#![allow(dead_code, unreachable_pub, unused_imports)] // each suite takes what it needs
 
 mod in_keyspace;
+pub mod redis;
 
 use std::future::Future;
 
@@ -18,33 +19,31 @@ use playhead_shared::time::Millis;
 use playhead_shared::wire::Lease;
 use tempfile::TempDir;
 
-pub use in_keyspace::InKeyspace;
+pub use self::in_keyspace::InKeyspace;
+pub use self::redis::InRedis;
 
 pub const T0: u64 = 1_800_000_000_000;
 pub const SECOND: u64 = 1000;
 pub const MINUTE: u64 = 60 * SECOND;
 pub const DAY: u64 = 24 * 60 * MINUTE;
 
-/// Runs tests, each a function of this file that takes a backend that is empty, against one backend.
-macro_rules! contract {
-    ($module:ident, $backend:expr, [$($test:ident),* $(,)?]) => {
-        mod $module {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $test() {
-                    super::$test($backend).await;
-                }
-            )*
-        }
-    };
+/// A backend under test: holds nothing at first, and the same again whenever it is opened.
+pub trait Backend {
+    type Store: Store;
+    fn open(&self) -> impl Future<Output = Self::Store>;
 }
 
-/// A backend under test: holds nothing at first, and the same again whenever it is opened. It may have any of the traits
-/// of `playhead_origin::store`; a test asks for those that it needs.
-pub trait Backend {
-    type Store;
-    fn open(&self) -> impl Future<Output = Self::Store>;
+/// The same of one that keeps facts, and maybe more.
+pub trait FactBackend {
+    type Facts: FactStore;
+    fn open(&self) -> impl Future<Output = Self::Facts>;
+}
+
+impl<B: Backend> FactBackend for B {
+    type Facts = B::Store;
+    async fn open(&self) -> B::Store {
+        Backend::open(self).await
+    }
 }
 
 /// The embedded backend, in a folder of its own.
@@ -62,6 +61,32 @@ impl Backend for InFolder {
         let bounds = Bounds { cache_bytes: 8 << 20, ..Bounds::default() };
         Embedded::open(self.0.path(), bounds, Rules::default()).unwrap()
     }
+}
+
+/// A test of the suite for each backend: `tests` are functions of a backend that is empty.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($tests:tt) => {
+        $crate::on_backend!(embedded, InFolder::new(), $tests);
+        $crate::on_backend!(redis, InRedis::alone(), $tests);
+        $crate::on_backend!(redis_cluster, InRedis::in_a_cluster(), $tests);
+    };
+}
+
+/// The same for one of them.
+#[macro_export]
+macro_rules! on_backend {
+    ($module:ident, $backend:expr, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($backend).await;
+                }
+            )*
+        }
+    };
 }
 
 pub fn at(ms: u64) -> Millis {
