@@ -13,10 +13,16 @@ use playhead_servers::{CASSANDRA, Cassandra, free_port, given};
 use playhead_shared::id::AccountId;
 use playhead_shared::register::Entry;
 use scylla::client::session_builder::SessionBuilder;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 /// What a request may take that the store has given two seconds, on a machine that does other things besides.
 const GIVEN_UP: Duration = Duration::from_millis(3_500);
+/// How long nodes may take over knowing each other.
+const MET: Duration = Duration::from_secs(120);
+/// Held by the test that has started servers: all of them at once are too much for a small machine.
+static STARTED: Mutex<()> = Mutex::const_new(());
+
 /// How long after it is back a store may take over noticing it.
 const NOTICED: Duration = Duration::from_secs(30);
 
@@ -86,17 +92,13 @@ fn wrong_settings_are_one_sentence_and_exit_code_2() {
 /// One node for all of it, because to start one costs half a minute of a core.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_asks_for_a_login_and_hangs_and_dies() {
+    let _alone = STARTED.lock().await;
     let mut cassandra = Cassandra::start_with(1, "authenticator: PasswordAuthenticator").unwrap();
     let mut backend = InKeyspace::at(cassandra.contact_points());
     let login = |password: &str| Some(Login { user: "cassandra".to_owned(), password: password.into() });
     backend.0.login = login("cassandra");
     // It makes its first user a moment after it has begun to answer.
-    let made = async {
-        while apply(&backend.0).await.is_err() {
-            sleep(Duration::from_millis(200)).await;
-        }
-    };
-    timeout(NOTICED, made).await.unwrap();
+    apply_in_time(&backend).await;
     wrong_logins_are_told(&backend, login("not-the-password"));
 
     let store = backend.open().await;
@@ -119,16 +121,12 @@ async fn a_node_asks_for_a_login_and_hangs_and_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_of_three_changes_nothing() {
+    let _alone = STARTED.lock().await;
     let mut cassandra = Cassandra::start(3).unwrap();
     let mut backend = InKeyspace::at(cassandra.contact_points());
     backend.0.replication = Replication::Everywhere(3);
     // The nodes take a moment to know each other.
-    let made = async {
-        while apply(&backend.0).await.is_err() {
-            sleep(Duration::from_millis(200)).await;
-        }
-    };
-    timeout(NOTICED, made).await.unwrap();
+    apply_in_time(&backend).await;
     let store = backend.open().await;
     everything_holds(&store, 0).await;
     cassandra.nodes[1].freeze().unwrap();
@@ -136,6 +134,14 @@ async fn one_node_of_three_changes_nothing() {
     // Not another one: those of a quorum would first have to see that this one is back.
     cassandra.nodes[1].kill().unwrap();
     everything_holds(&store, 2).await;
+}
+
+async fn apply_in_time(backend: &InKeyspace) {
+    let started = Instant::now();
+    while let Err(sentence) = apply(&backend.0).await {
+        assert!(started.elapsed() < MET, "{sentence}");
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Accounts of every node are written and read, one after another, so that none hides behind others.
