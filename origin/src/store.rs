@@ -3,6 +3,7 @@
 //! A backend implements all three; the contract suite (`tests/contract.rs`) runs against every one. Writes
 //! are idempotent throughout: whatever fails, or is cut off, may simply be done again.
 
+pub mod cassandra;
 pub mod embedded;
 pub mod redis;
 
@@ -91,7 +92,8 @@ pub trait FactStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(SessionId, Register)>>> + Send;
 
-    /// Deletes those of the facts whose registers are older than the stamp by then. May be cut off in the middle.
+    /// Deletes those of the facts whose registers are older than the stamp by then. What is older and comes later may
+    /// count as deleted, too, or not. May be cut off in the middle.
     fn delete_older(
         &self,
         account: &AccountId,

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)] // each suite takes what it needs
 
 pub mod gated;
+mod in_keyspace;
 pub mod redis;
 
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::future::Future;
 use playhead_origin::process;
 use playhead_origin::signal::Event as Published;
 use playhead_origin::store::embedded::{Bounds, Embedded};
-use playhead_origin::store::{Store, Taken, Taking};
+use playhead_origin::store::{FactStore, Store, Taken, Taking};
 use playhead_shared::heartbeat::{Event, Heartbeat};
 use playhead_shared::id::{AccountId, ProfileId, SessionId, TitleId};
 use playhead_shared::moves::{Command, Viewer, command_move, heartbeat_moves};
@@ -19,6 +20,7 @@ use playhead_shared::time::Millis;
 use playhead_shared::wire::Lease;
 use tempfile::TempDir;
 
+pub use self::in_keyspace::InKeyspace;
 pub use self::redis::InRedis;
 
 pub const T0: u64 = 1_800_000_000_000;
@@ -30,6 +32,19 @@ pub const DAY: u64 = 24 * 60 * MINUTE;
 pub trait Backend {
     type Store: Store;
     fn open(&self) -> impl Future<Output = Self::Store>;
+}
+
+/// The same of one that keeps facts, and maybe more.
+pub trait FactBackend {
+    type Facts: FactStore;
+    fn open(&self) -> impl Future<Output = Self::Facts>;
+}
+
+impl<B: Backend> FactBackend for B {
+    type Facts = B::Store;
+    async fn open(&self) -> B::Store {
+        Backend::open(self).await
+    }
 }
 
 /// The embedded backend, in a folder of its own.
@@ -149,8 +164,12 @@ pub async fn take(store: &impl Store, entries: Vec<Entry>, leases: Vec<Lease>, m
     store.take(Taking { entries, leases, admission: None }, at(ms)).await.unwrap()
 }
 
+pub async fn merge(store: &impl FactStore, entries: Vec<Entry>) {
+    store.merge(entries, at(0)).await.unwrap();
+}
+
 /// All registers of the profile.
-pub async fn all(store: &impl Store) -> Vec<(Fact, Register)> {
+pub async fn all(store: &impl FactStore) -> Vec<(Fact, Register)> {
     use playhead_shared::register::Kind;
     store.scan(&account(), &profile(), Kind::Session, Kind::Deleted).await.unwrap()
 }
