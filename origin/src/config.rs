@@ -1,5 +1,7 @@
 //! The configuration: one struct, from a file, the environment and flags, the later winning.
 
+mod stores;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 use thiserror::Error;
+
+pub use self::stores::{CassandraConfig, Login, RedisConfig, Replication, Stores};
 
 /// What can be set, and where nothing is set, what holds.
 ///
@@ -21,23 +25,57 @@ pub struct Settings {
     /// Which of collect, process and provide to run, with commas between [default: all three]
     #[arg(long, env = "PLAYHEAD_ORIGIN_ROLES", value_name = "ROLES")]
     pub roles: Option<String>,
-    /// The folder that holds everything; made if it is not there [default: playhead-data]
+    /// What keeps the data: `embedded`, in a folder of this machine, or `cassandra`, in Cassandra and Redis [default:
+    /// embedded]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_STORE", value_name = "STORE")]
+    pub store: Option<String>,
+    /// Some nodes of Cassandra, with commas between; the others are found through them
+    #[arg(long, env = "PLAYHEAD_ORIGIN_CASSANDRA", value_name = "ADDRESS:PORT,…")]
+    pub cassandra: Option<String>,
+    /// The keyspace in Cassandra [default: playhead]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_CASSANDRA_KEYSPACE", value_name = "NAME")]
+    pub cassandra_keyspace: Option<String>,
+    /// How many copies of each row the keyspace has, where `schema apply` creates it: in every data centre (`3`), or
+    /// in each of some (`east:3,west:3`) [default: 3]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_CASSANDRA_REPLICATION", value_name = "COPIES")]
+    pub cassandra_replication: Option<String>,
+    /// The data centre whose nodes are asked; to be set where Cassandra has several [default: the only one]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_CASSANDRA_DATACENTER", value_name = "NAME")]
+    pub cassandra_datacenter: Option<String>,
+    /// Who to log in to Cassandra as [default: nobody]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_CASSANDRA_USER", value_name = "NAME")]
+    pub cassandra_user: Option<String>,
+    /// That user's password. Prefer the file or the environment
+    #[arg(long, env = "PLAYHEAD_ORIGIN_CASSANDRA_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    pub cassandra_password: Option<Secret>,
+    /// The URL of a Redis, `redis://[user:password@]host:port`; of a cluster the URLs of some nodes, with commas
+    /// between. Prefer the file or the environment where there is a password
+    #[arg(long, env = "PLAYHEAD_ORIGIN_REDIS", value_name = "URL", hide_env_values = true)]
+    pub redis: Option<Secret>,
+    /// What every key in Redis begins with [default: playhead]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_REDIS_PREFIX", value_name = "PREFIX")]
+    pub redis_prefix: Option<String>,
+    /// Into how many parts the accounts are divided in Redis; fixed for a deployment [default: 64]
+    #[arg(long, env = "PLAYHEAD_ORIGIN_PARTITIONS", value_name = "PARTITIONS")]
+    pub partitions: Option<u16>,
+    /// The folder that holds everything of the embedded store; made if it is not there [default: playhead-data]
     #[arg(long, env = "PLAYHEAD_ORIGIN_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// What edges present as `Authorization: Bearer …`; required, 16 characters at least. Other users of the
     /// machine can read flags: prefer the file or the environment
     #[arg(long, env = "PLAYHEAD_ORIGIN_SERVICE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub service_token: Option<Secret>,
-    /// Memory for reads, in MiB; a fifth of the machine's is good [default: 256]
+    /// Memory for reads of the embedded store, in MiB; a fifth of the machine's is good [default: 256]
     #[arg(long, env = "PLAYHEAD_ORIGIN_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
-    /// How many requests may wait for the disk before edges are told to come again [default: 4096]
+    /// How many requests may wait for the store before edges are told to come again [default: 4096]
     #[arg(long, env = "PLAYHEAD_ORIGIN_QUEUE", value_name = "REQUESTS")]
     pub queue: Option<usize>,
     /// How long a stopping process waits for requests to finish, in milliseconds [default: 10000]
     #[arg(long, env = "PLAYHEAD_ORIGIN_GRACE_MS", value_name = "MS")]
     pub grace_ms: Option<u64>,
-    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `info,playhead_origin=debug` [default: info]
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `info,playhead_origin=debug` [default:
+    /// info,scylla=warn]
     #[arg(long, env = "PLAYHEAD_ORIGIN_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 }
@@ -48,6 +86,7 @@ pub struct Settings {
 pub struct Config {
     pub listen: SocketAddr,
     pub roles: Roles,
+    pub stores: Stores,
     pub data_dir: PathBuf,
     pub service_token: Secret,
     pub cache_mib: u64,
@@ -123,6 +162,16 @@ impl Settings {
         Self {
             listen: self.listen.or(other.listen),
             roles: self.roles.or(other.roles),
+            store: self.store.or(other.store),
+            cassandra: self.cassandra.or(other.cassandra),
+            cassandra_keyspace: self.cassandra_keyspace.or(other.cassandra_keyspace),
+            cassandra_replication: self.cassandra_replication.or(other.cassandra_replication),
+            cassandra_datacenter: self.cassandra_datacenter.or(other.cassandra_datacenter),
+            cassandra_user: self.cassandra_user.or(other.cassandra_user),
+            cassandra_password: self.cassandra_password.or(other.cassandra_password),
+            redis: self.redis.or(other.redis),
+            redis_prefix: self.redis_prefix.or(other.redis_prefix),
+            partitions: self.partitions.or(other.partitions),
             data_dir: self.data_dir.or(other.data_dir),
             service_token: self.service_token.or(other.service_token),
             cache_mib: self.cache_mib.or(other.cache_mib),
@@ -137,6 +186,7 @@ impl TryFrom<Settings> for Config {
     type Error = BadConfig;
 
     fn try_from(settings: Settings) -> Result<Self, BadConfig> {
+        let stores = Stores::try_from(&settings)?;
         let listen = settings.listen.unwrap_or_else(|| "127.0.0.1:8790".to_owned());
         let service_token = settings.service_token.ok_or_else(|| {
             bad("service_token is not set: set PLAYHEAD_ORIGIN_SERVICE_TOKEN to the secret that the edges present.")
@@ -158,12 +208,14 @@ impl TryFrom<Settings> for Config {
                 bad(format!("listen is \"{listen}\", which is no address: give one such as 127.0.0.1:8790."))
             })?,
             roles: settings.roles.as_deref().map_or(Ok(Roles::ALL), roles)?,
+            stores,
             data_dir: settings.data_dir.unwrap_or_else(|| "playhead-data".into()),
             service_token,
             cache_mib,
             queue,
             grace_ms: settings.grace_ms.unwrap_or(10_000),
-            log: settings.log.unwrap_or_else(|| "info".to_owned()),
+            // Cassandra's driver has a word for each connection.
+            log: settings.log.unwrap_or_else(|| "info,scylla=warn".to_owned()),
         })
     }
 }

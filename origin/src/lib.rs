@@ -13,5 +13,6 @@ mod run;
 pub mod signal;
 pub mod store;
 pub mod streams;
+pub mod taking;
 
 pub use run::run;

@@ -10,10 +10,11 @@ use playhead_shared::rules::Rules;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{Config, Roles};
+use crate::config::{BadConfig, Config, Roles, Stores};
 use crate::http::{App, router};
+use crate::store::Store;
+use crate::store::cassandra::Cassandra;
 use crate::store::embedded::{Bounds, Embedded};
-use crate::store::{Store, Views};
 use crate::{clock, process};
 
 /// How often collect says that it is there, and process looks for work.
@@ -21,18 +22,41 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often what is kept no longer is dropped.
 const PRUNE_EVERY: u32 = 60;
 
-/// Serves on `listener` until `shutdown` resolves; then finishes the requests that run, and returns. An error
-/// means that the store could not be opened, or failed for good: start again.
+/// Opens the stores and serves on `listener` until `shutdown` resolves; then finishes the requests that run, and returns.
+/// The error is a [`BadConfig`] where the operator has to set something before it can go on; any other means that the
+/// store could not be opened, or failed for good: start again.
 pub async fn run(
     config: Config,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let rules = Rules::default();
-    let bounds = Bounds { cache_bytes: config.cache_mib << 20, queue: config.queue };
-    let store = Embedded::open(&config.data_dir, bounds, rules.clone())
-        .with_context(|| format!("the data folder {} cannot be opened", config.data_dir.display()))?;
-    let store = Arc::new(store);
+    match &config.stores {
+        Stores::Embedded => {
+            let bounds = Bounds { cache_bytes: config.cache_mib << 20, queue: config.queue };
+            let store = Embedded::open(&config.data_dir, bounds, rules.clone())
+                .with_context(|| format!("the data folder {} cannot be opened", config.data_dir.display()))?;
+            let store = Arc::new(store);
+            let failing = Arc::clone(&store);
+            serve_with(store, async move { failing.failed().await }, config, rules, listener, shutdown).await
+        }
+        Stores::Cassandra { facts, .. } => {
+            Cassandra::open(facts, config.queue).await?;
+            let sentence = "streams and signals have no place in Redis yet: set store to embedded.";
+            Err(BadConfig(format!("store is \"cassandra\", whose {sentence}")).into())
+        }
+    }
+}
+
+/// Serves from `store` until `shutdown` or `failed` resolves, the latter if the store can do nothing any more.
+async fn serve_with(
+    store: Arc<impl Store>,
+    failed: impl Future<Output = ()>,
+    config: Config,
+    rules: Rules,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     if config.roles.collect {
         // Before the first request: after a gap it must find the leases unverified.
         store.alive(clock::now()).await?;
@@ -53,7 +77,7 @@ pub async fn run(
 
     let failed = tokio::select! {
         () = shutdown => None,
-        () = store.failed() => Some(anyhow!("the store failed: see the log, and start again")),
+        () = failed => Some(anyhow!("the store failed: see the log, and start again")),
         ended = &mut server => Some(anyhow!("the server ended by itself: {ended:?}")),
     };
     stop.send_replace(true);

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 use playhead_shared::id::{AccountId, DeviceId, ProfileId, SessionId, TitleId};
-use playhead_shared::register::{EndReason, Entry, Fact, Register, Session, Watched};
+use playhead_shared::register::{EndReason, Ended, Entry, Fact, Register, Session, Watched};
 use playhead_shared::time::Millis;
 use playhead_shared::wire::{Lease, WireEntry};
 use serde::Serialize;
@@ -59,6 +59,25 @@ pub fn signal_of(entry: &Entry, old: Option<&Register>) -> Option<Signal> {
         Fact::Latest(..) | Fact::Hidden(..) | Fact::Profile(_) => false,
     };
     notable.then(|| Signal::Fact { entry: entry.clone().into(), first: old.is_none() })
+}
+
+/// The ids of all events that the signal of a fact can make, if that is all it is for; none where it is for more, or
+/// where only process can tell. Once they are published, it need not be signalled again.
+pub fn event_ids(entry: &Entry) -> Vec<String> {
+    let id = |kind: EventKind, session: &SessionId| {
+        Event::new(kind, &entry.account, &session.to_string(), entry.register.stamp().millis()).id
+    };
+    match &entry.fact {
+        Fact::Session(_, session) if is_stop(&entry.register) => {
+            vec![id(EventKind::SessionStarted, session), id(EventKind::SessionEnded, session)]
+        }
+        Fact::Session(_, session) => vec![id(EventKind::SessionStarted, session)],
+        Fact::Ended(session) => {
+            let kind = entry.register.value().ok().and_then(|Ended { reason, .. }| EventKind::of_end(reason));
+            kind.map(|kind| id(kind, session)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn is_stop(register: &Register) -> bool {

@@ -3,7 +3,9 @@
 //! A backend implements all three; the contract suite (`tests/contract.rs`) runs against every one. Writes
 //! are idempotent throughout: whatever fails, or is cut off, may simply be done again.
 
+pub mod cassandra;
 pub mod embedded;
+pub mod redis;
 
 use std::future::Future;
 
@@ -90,7 +92,8 @@ pub trait FactStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(SessionId, Register)>>> + Send;
 
-    /// Deletes those of the facts whose registers are older than the stamp by then. May be cut off in the middle.
+    /// Deletes those of the facts whose registers are older than the stamp by then. What is older and comes later may
+    /// count as deleted, too, or not. May be cut off in the middle.
     fn delete_older(
         &self,
         account: &AccountId,
@@ -111,8 +114,8 @@ pub trait Views: Send + Sync + 'static {
     /// The account's live streams, oldest birth first.
     fn streams(&self, account: &AccountId, now: Millis) -> impl Future<Output = Result<Vec<Stream>>> + Send;
 
-    /// Ends leases that ran out, signals it, and forgets what ended long ago; `limit` leases at most. Returns
-    /// how many it looked at: at the limit there are more.
+    /// Ends leases that ran out, signals it, and forgets what ended long ago; `limit` leases, or accounts, at most.
+    /// Returns how many it looked at: at the limit there are more.
     fn sweep(&self, now: Millis, limit: usize) -> impl Future<Output = Result<usize>> + Send;
 
     /// Notes that collect is there. Called every second while it runs; after a gap of more than ten the

@@ -10,6 +10,9 @@ use playhead_shared::rules::Rules;
 use playhead_shared::time::Millis;
 use playhead_shared::wire::{Lease, Outcome, Stream};
 
+/// Without a sign of collect for longer than this, the leases are not trusted to be complete.
+pub const GAP_MS: u64 = 10_000;
+
 /// Why a lease holds no stream any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use minicbor::{Decode, Encode};
-use playhead_origin::config::{Config, Roles};
+use playhead_origin::config::{Config, Roles, Stores};
 use playhead_shared::heartbeat::{Event, Heartbeat};
 use playhead_shared::id::SessionId;
 use playhead_shared::moves::{Viewer, heartbeat_moves};
@@ -33,6 +33,7 @@ impl Origin {
         let config = Config {
             listen: listener.local_addr().unwrap(),
             roles,
+            stores: Stores::Embedded,
             data_dir: folder.path().join("data"),
             service_token: TOKEN.into(),
             cache_mib: 16,

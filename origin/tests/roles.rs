@@ -17,6 +17,21 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+on_every_backend!([
+    a_batch_is_told_what_keeps_it_from_counting,
+    an_admission_brings_the_titles_registers,
+    every_happening_is_one_event,
+    ends_that_the_origin_sees_are_events,
+    what_forgetting_condemns_is_deleted_and_nothing_else,
+    what_deleting_condemns_is_deleted_and_nothing_else,
+    what_erasing_condemns_is_deleted_and_nothing_else,
+    history_lists_what_counts_newest_first_in_pages,
+    streams_are_the_accounts_oldest_birth_first,
+    continue_watching_is_as_if_one_place_knew_it_all,
+    a_mark_on_a_forgotten_title_hides_no_other_of_its_series,
+    incognito_leaves_a_stream_and_no_fact,
+]);
+
 fn erase(ms: u64) -> Entry {
     let register = Register::new(Stamp::from(at(ms)), &Gone {});
     Entry { account: account(), fact: Fact::Erased(profile()), register }
@@ -33,9 +48,8 @@ async fn ask(store: &impl Store, what: What) -> ReadAnswer {
     provide::read(store, read, &Rules::default(), at(DAY)).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_batch_is_told_what_keeps_it_from_counting() {
-    let store = InFolder::new().open().await;
+async fn a_batch_is_told_what_keeps_it_from_counting(backend: impl Backend) {
+    let store = backend.open().await;
     let entries = vec![
         command(Command::Forget(title("film")), 5_000),
         command(Command::Forget(title("other")), 5_000),
@@ -65,9 +79,8 @@ async fn a_batch_is_told_what_keeps_it_from_counting() {
     assert_eq!(answer.verdicts, []);
 }
 
-#[tokio::test]
-async fn an_admission_brings_the_titles_registers() {
-    let store = InFolder::new().open().await;
+async fn an_admission_brings_the_titles_registers(backend: impl Backend) {
+    let store = backend.open().await;
     take(&store, moves(&beat(1, "film", 4_000, 58)), vec![], 4_000).await;
     take(&store, moves(&beat(2, "other", 4_000, 20)), vec![], 4_000).await;
     take(&store, vec![command(Command::Hide(title("film"), true), 5_000)], vec![], 5_000).await;
@@ -79,9 +92,8 @@ async fn an_admission_brings_the_titles_registers() {
     assert_eq!(facts_of(&answer.registers), [make(Fact::Latest), make(Fact::Watched), make(Fact::Hidden)]);
 }
 
-#[tokio::test]
-async fn every_happening_is_one_event() {
-    let store = InFolder::new().open().await;
+async fn every_happening_is_one_event(backend: impl Backend) {
+    let store = backend.open().await;
     let stop = |ms| Heartbeat { event: Event::Stop, ..beat(1, "film", ms, 58) };
     // Twice, as edges may send it; and process is behind, or right after, or both.
     for _ in 0..2 {
@@ -115,9 +127,8 @@ async fn every_happening_is_one_event() {
     assert_eq!(watched, expected.map(|(title, session)| (title.to_owned(), session)));
 }
 
-#[tokio::test]
-async fn ends_that_the_origin_sees_are_events() {
-    let store = InFolder::new().open().await;
+async fn ends_that_the_origin_sees_are_events(backend: impl Backend) {
+    let store = backend.open().await;
     let leases = vec![lease(1, 0), Lease { incognito: true, ..lease(2, 0) }, lease(3, 0)];
     take(&store, vec![], leases, 0).await;
     take(&store, vec![], vec![lease(3, 30_000)], 30_000).await;
@@ -138,53 +149,59 @@ async fn ends_that_the_origin_sees_are_events() {
     assert_eq!(events(&store, 92_000).await[3].session_id, Some(session(1)));
 }
 
-#[tokio::test]
-async fn what_is_condemned_is_deleted_and_nothing_else() {
-    let forget = || command(Command::Forget(title("film")), 5_000);
-    let delete = || command(Command::Delete(session(1)), 5_000);
-    let (p, film, other) = (profile(), title("film"), title("other"));
-    let of_film = [Fact::Session(p.clone(), session(1)), Fact::Latest(p.clone(), film.clone())];
-    let of_other = [Fact::Session(p.clone(), session(2)), Fact::Latest(p.clone(), other.clone())];
-    for (what, condemning, expected) in [
-        ("forgetting", forget(), [&of_other[..], &[Fact::Forgotten(p.clone(), film.clone())]].concat()),
-        ("deleting", delete(), [&of_other[..], &of_film[1..], &[Fact::Deleted(p.clone(), session(1))]].concat()),
-        ("erasing", erase(5_000), vec![Fact::Erased(p.clone())]),
-    ] {
-        let store = InFolder::new().open().await;
-        let played = || [moves(&beat(1, "film", 4_000, 20)), moves(&beat(2, "other", 4_000, 20))].concat();
-        take(&store, played(), vec![], 4_000).await;
-        if what == "erasing" {
-            take(&store, vec![command(Command::Forget(title("old")), 3_000)], vec![], 4_000).await;
-        }
-        take(&store, vec![condemning], vec![], 5_000).await;
-        process(&store, 5_000).await;
-        let mut expected = expected;
-        expected.sort();
-        let facts = async || {
-            let mut facts: Vec<Fact> = all(&store).await.into_iter().map(|(fact, _)| fact).collect();
-            facts.sort();
-            facts
-        };
-        assert_eq!(facts().await, expected, "{what}");
-
-        // A late write comes, is not listed, and goes after the accept window; what is newer stays.
-        take(&store, played(), vec![], 6_000).await;
-        assert_ne!(facts().await, expected, "{what}");
-        process(&store, 30 * DAY).await;
-        assert_ne!(facts().await, expected, "{what}");
-        take(&store, moves(&beat(5, "film", 7_000, 21)), vec![], 6_000).await;
-        process(&store, 31 * DAY + 5_000).await;
-        let newer = moves(&beat(5, "film", 7_000, 21)).into_iter().map(|entry| entry.fact);
-        expected.extend(newer.filter(|fact| fact.profile().is_some()));
-        expected.sort();
-        expected.dedup();
-        assert_eq!(facts().await, expected, "{what}");
-    }
+async fn what_forgetting_condemns_is_deleted_and_nothing_else(backend: impl Backend) {
+    let (p, film) = (profile(), title("film"));
+    let left = [of_other(), vec![Fact::Forgotten(p, film)]].concat();
+    only_what_is_condemned_is_deleted(backend, command(Command::Forget(title("film")), 5_000), left).await;
 }
 
-#[tokio::test]
-async fn history_lists_what_counts_newest_first_in_pages() {
-    let store = InFolder::new().open().await;
+async fn what_deleting_condemns_is_deleted_and_nothing_else(backend: impl Backend) {
+    let (p, film) = (profile(), title("film"));
+    let left = [of_other(), vec![Fact::Latest(p.clone(), film), Fact::Deleted(p, session(1))]].concat();
+    only_what_is_condemned_is_deleted(backend, command(Command::Delete(session(1)), 5_000), left).await;
+}
+
+async fn what_erasing_condemns_is_deleted_and_nothing_else(backend: impl Backend) {
+    only_what_is_condemned_is_deleted(backend, erase(5_000), vec![Fact::Erased(profile())]).await;
+}
+
+fn of_other() -> Vec<Fact> {
+    vec![Fact::Session(profile(), session(2)), Fact::Latest(profile(), title("other"))]
+}
+
+async fn only_what_is_condemned_is_deleted(backend: impl Backend, condemning: Entry, mut left: Vec<Fact>) {
+    let store = backend.open().await;
+    let played = || [moves(&beat(1, "film", 4_000, 20)), moves(&beat(2, "other", 4_000, 20))].concat();
+    take(&store, played(), vec![], 4_000).await;
+    if matches!(condemning.fact, Fact::Erased(_)) {
+        take(&store, vec![command(Command::Forget(title("old")), 3_000)], vec![], 4_000).await;
+    }
+    take(&store, vec![condemning], vec![], 5_000).await;
+    process(&store, 5_000).await;
+    left.sort();
+    let facts = async || {
+        let mut facts: Vec<Fact> = all(&store).await.into_iter().map(|(fact, _)| fact).collect();
+        facts.sort();
+        facts
+    };
+    assert_eq!(facts().await, left);
+
+    // A late write comes, is not listed, and goes after the accept window; what is newer stays.
+    take(&store, played(), vec![], 6_000).await;
+    assert_ne!(facts().await, left);
+    process(&store, 30 * DAY).await;
+    assert_ne!(facts().await, left);
+    take(&store, moves(&beat(5, "film", 7_000, 21)), vec![], 6_000).await;
+    process(&store, 31 * DAY + 5_000).await;
+    let newer = moves(&beat(5, "film", 7_000, 21)).into_iter().map(|entry| entry.fact);
+    left.extend(newer.filter(|fact| fact.profile().is_some()));
+    left.sort();
+    left.dedup();
+    assert_eq!(facts().await, left);
+}
+
+async fn history_lists_what_counts_newest_first_in_pages(backend: impl Backend) {
+    let store = backend.open().await;
     for n in 1..=6 {
         let film = if n == 3 { "forgotten" } else { "film" };
         take(&store, moves(&beat(n, film, 10_000 + n, 20)), vec![], 20_000).await;
@@ -218,9 +235,8 @@ async fn history_lists_what_counts_newest_first_in_pages() {
     assert_eq!(page(1, Some(1)).await, (vec![], false, vec![forgotten, long_ago]));
 }
 
-#[tokio::test]
-async fn streams_are_the_accounts_oldest_birth_first() {
-    let store = InFolder::new().open().await;
+async fn streams_are_the_accounts_oldest_birth_first(backend: impl Backend) {
+    let store = backend.open().await;
     take(&store, vec![], vec![lease(2, DAY), lease(1, DAY)], DAY).await;
     let streams = ask(&store, What::Streams).await.streams;
     assert_eq!(streams.iter().map(|stream| stream.session).collect::<Vec<_>>(), [session(1), session(2)]);
@@ -249,9 +265,8 @@ fn happenings() -> impl Strategy<Value = Vec<Entry>> {
 
 /// The heart of the agreement between edge and origin: worked out from what the origin answers and what the edge
 /// holds, continue watching is what it would be if one place knew it all.
-#[tokio::test]
-async fn continue_watching_is_as_if_one_place_knew_it_all() {
-    let store = InFolder::new().open().await;
+async fn continue_watching_is_as_if_one_place_knew_it_all(backend: impl Backend) {
+    let store = backend.open().await;
     let mut runner = TestRunner::deterministic();
     let (mut items, mut differing) = (0, 0);
     for case in 0..1500 {
@@ -293,9 +308,8 @@ async fn continue_watching_is_as_if_one_place_knew_it_all() {
     assert!(items > 400 && differing > 50, "the cases say something: {items} {differing}");
 }
 
-#[tokio::test]
-async fn a_mark_on_a_forgotten_title_hides_no_other_of_its_series() {
-    let store = InFolder::new().open().await;
+async fn a_mark_on_a_forgotten_title_hides_no_other_of_its_series(backend: impl Backend) {
+    let store = backend.open().await;
     let episode = |n: u64, film: &str| Heartbeat { series: Some(title("series")), ..beat(n, film, n * 1_000, 20) };
     take(&store, [moves(&episode(1, "e1")), moves(&episode(2, "e2"))].concat(), vec![], 0).await;
     let then =
@@ -305,9 +319,8 @@ async fn a_mark_on_a_forgotten_title_hides_no_other_of_its_series() {
     assert!(facts_of(&answer.registers).contains(&Fact::Latest(profile(), title("e1"))), "{answer:?}");
 }
 
-#[tokio::test]
-async fn incognito_leaves_a_stream_and_no_fact() {
-    let store = InFolder::new().open().await;
+async fn incognito_leaves_a_stream_and_no_fact(backend: impl Backend) {
+    let store = backend.open().await;
     let hidden = Viewer { incognito: true, ..viewer() };
     let entries = heartbeat_moves(&hidden, &beat(1, "film", 0, 58), &Rules::default());
     take(&store, entries, vec![Lease { incognito: true, ..lease(1, 0) }], 0).await;

@@ -9,39 +9,20 @@ pub mod edge;
 pub mod origin;
 pub mod play;
 pub mod registers;
-pub mod server;
 pub mod spin_host;
 pub mod stage;
 pub mod system;
 pub mod token;
 pub mod workerd;
 
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use playhead_shared::time::Millis;
+
+pub use playhead_servers::{Server, free_port};
 
 /// This machine's clock, which the servers under test have, too.
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// A port of 127.0.0.1 that nothing listens on. It lies below those that the system gives to outgoing connections, so
-/// that none of these takes it while a server is down.
-pub fn free_port() -> u16 {
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 18_000;
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    // Test binaries that run side by side begin at different places.
-    let start =
-        u16::try_from(u32::from(COUNT).min(std::process::id().wrapping_mul(37) % u32::from(COUNT))).unwrap_or(0);
-    loop {
-        let tried = TRIED.fetch_add(1, Ordering::Relaxed) % COUNT;
-        let port = FIRST + (start + tried) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -8,8 +8,7 @@ use playhead_shared::wire::{READS, Read, ReadAnswer, What};
 use tempfile::TempDir;
 
 use crate::client::{Ask, Client};
-use crate::server::Server;
-use crate::{artifact, free_port};
+use crate::{Server, artifact, free_port};
 
 /// What the edges show the origin, and the timer shows the edges.
 pub const SERVICE_TOKEN: &str = "local-service-token";

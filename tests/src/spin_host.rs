@@ -12,8 +12,7 @@ use tempfile::TempDir;
 
 use crate::client::{Ask, Client};
 use crate::origin::SERVICE_TOKEN;
-use crate::server::Server;
-use crate::{artifact, free_port};
+use crate::{Server, artifact, free_port};
 
 /// How often the operator's timer asks for a flush.
 const TIMER: Duration = Duration::from_millis(500);

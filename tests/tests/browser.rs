@@ -9,9 +9,8 @@ use std::process::Command;
 use libtest_mimic::{Arguments, Failed, Trial};
 use playhead_tests::client::{Ask, Client};
 use playhead_tests::edge::{Kind, Settings};
-use playhead_tests::server::Server;
 use playhead_tests::system::System;
-use playhead_tests::{artifact, free_port};
+use playhead_tests::{Server, artifact, free_port};
 
 fn main() {
     let mut arguments = Arguments::from_args();

@@ -234,7 +234,8 @@ async fn watch(children: &mut [Process]) -> Result<()> {
     }
 }
 
-async fn asked_to_stop() -> Result<()> {
+/// Returns once Ctrl-C or SIGTERM has come.
+pub(crate) async fn asked_to_stop() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

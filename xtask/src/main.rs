@@ -6,6 +6,7 @@ mod demo;
 mod dev;
 mod process;
 mod repo;
+mod stores;
 mod test;
 mod token;
 mod tools;
@@ -27,6 +28,8 @@ enum Command {
     Dev(dev::Options),
     /// Builds everything and tests it: the units, and the system over its real binaries
     Test(test::Options),
+    /// Starts the databases that tests need and says where they are, until Ctrl-C
+    Stores,
     /// Measures the system
     Bench(bench::Options),
     /// Builds one part as it is deployed
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Dev(options) => dev::run(&options),
         Command::Test(options) => test::run_all(&options),
+        Command::Stores => stores::run(),
         Command::Bench(options) => bench::run_bench(&options),
         Command::Build(options) => artifacts::build(&options),
         Command::Token(device) => token::print(&device),

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::artifacts::{self, WASM_PACKAGES};
 use crate::repo::{cargo, command, root, say};
+use crate::stores::Stores;
 use crate::tools;
 
 /// Arguments of `cargo xtask test`.
@@ -32,9 +33,13 @@ struct Counts {
 /// running.
 pub(crate) fn run_all(options: &Options) -> Result<()> {
     let environment = environment()?;
+    let stores = Stores::start()?;
     let counts = [
         ("node", run_and_count(node_tests(options)?.envs(environment.iter().cloned()), count_node)?),
-        ("cargo", run_and_count(cargo_tests(options).envs(environment.iter().cloned()), count_cargo)?),
+        (
+            "cargo",
+            run_and_count(cargo_tests(options).envs(environment).envs(stores.variables.iter().cloned()), count_cargo)?,
+        ),
     ];
     println!();
     for (runner, counts) in &counts {

@@ -90,6 +90,21 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     system_program(&["chromium", "chromium-browser", "google-chrome"], "chromium")
 }
 
+/// A Redis for the tests of the stores.
+pub(crate) fn redis_server() -> Result<PathBuf> {
+    system_program(&["redis-server"], "redis-server")
+}
+
+/// What Cassandra runs on, for the same tests.
+pub(crate) fn java() -> Result<PathBuf> {
+    system_program(&["java"], "openjdk-17-jre-headless")
+}
+
+/// What fetches Cassandra.
+pub(crate) fn maven() -> Result<PathBuf> {
+    system_program(&["mvn"], "maven")
+}
+
 /// The version that `Cargo.lock` gives to `package`.
 fn locked_version(package: &str) -> Result<String> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).context("Cargo.lock cannot be read")?;

@@ -1,12 +1,16 @@
 //! What the suites share: backends to run against, and short words for facts, leases and time.
-#![allow(dead_code, unreachable_pub)] // each suite takes what it needs
+#![allow(dead_code, unreachable_pub, unused_imports)] // each suite takes what it needs
+
+pub mod gated;
+mod in_keyspace;
+pub mod redis;
 
 use std::future::Future;
 
 use playhead_origin::process;
 use playhead_origin::signal::Event as Published;
 use playhead_origin::store::embedded::{Bounds, Embedded};
-use playhead_origin::store::{Store, Taken, Taking};
+use playhead_origin::store::{FactStore, Store, Taken, Taking};
 use playhead_shared::heartbeat::{Event, Heartbeat};
 use playhead_shared::id::{AccountId, ProfileId, SessionId, TitleId};
 use playhead_shared::moves::{Command, Viewer, command_move, heartbeat_moves};
@@ -15,6 +19,9 @@ use playhead_shared::rules::Rules;
 use playhead_shared::time::Millis;
 use playhead_shared::wire::Lease;
 use tempfile::TempDir;
+
+pub use self::in_keyspace::InKeyspace;
+pub use self::redis::InRedis;
 
 pub const T0: u64 = 1_800_000_000_000;
 pub const SECOND: u64 = 1000;
@@ -25,6 +32,19 @@ pub const DAY: u64 = 24 * 60 * MINUTE;
 pub trait Backend {
     type Store: Store;
     fn open(&self) -> impl Future<Output = Self::Store>;
+}
+
+/// The same of one that keeps facts, and maybe more.
+pub trait FactBackend {
+    type Facts: FactStore;
+    fn open(&self) -> impl Future<Output = Self::Facts>;
+}
+
+impl<B: Backend> FactBackend for B {
+    type Facts = B::Store;
+    async fn open(&self) -> B::Store {
+        Backend::open(self).await
+    }
 }
 
 /// The embedded backend, in a folder of its own.
@@ -42,6 +62,32 @@ impl Backend for InFolder {
         let bounds = Bounds { cache_bytes: 8 << 20, ..Bounds::default() };
         Embedded::open(self.0.path(), bounds, Rules::default()).unwrap()
     }
+}
+
+/// A test of the suite for each backend: `tests` are functions of a backend that is empty.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($tests:tt) => {
+        $crate::on_backend!(embedded, InFolder::new(), $tests);
+        $crate::on_backend!(redis, InRedis::alone(), $tests);
+        $crate::on_backend!(redis_cluster, InRedis::in_a_cluster(), $tests);
+    };
+}
+
+/// The same for one of them.
+#[macro_export]
+macro_rules! on_backend {
+    ($module:ident, $backend:expr, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($backend).await;
+                }
+            )*
+        }
+    };
 }
 
 pub fn at(ms: u64) -> Millis {
@@ -118,8 +164,12 @@ pub async fn take(store: &impl Store, entries: Vec<Entry>, leases: Vec<Lease>, m
     store.take(Taking { entries, leases, admission: None }, at(ms)).await.unwrap()
 }
 
+pub async fn merge(store: &impl FactStore, entries: Vec<Entry>) {
+    store.merge(entries, at(0)).await.unwrap();
+}
+
 /// All registers of the profile.
-pub async fn all(store: &impl Store) -> Vec<(Fact, Register)> {
+pub async fn all(store: &impl FactStore) -> Vec<(Fact, Register)> {
     use playhead_shared::register::Kind;
     store.scan(&account(), &profile(), Kind::Session, Kind::Deleted).await.unwrap()
 }

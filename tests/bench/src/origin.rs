@@ -18,8 +18,7 @@ use playhead_shared::rules::Rules;
 use playhead_shared::time::{Millis, Stamp};
 use playhead_shared::wire::{BATCHES, Batch, BatchAnswer, Lease, READS, Read, What, WireEntry};
 use playhead_tests::origin::{Origin, SERVICE_TOKEN};
-use playhead_tests::server::Server;
-use playhead_tests::{free_port, now};
+use playhead_tests::{Server, free_port, now};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

@@ -9,9 +9,8 @@ use playhead_tests::device::Device;
 use playhead_tests::origin::Origin;
 use playhead_tests::play::Play;
 use playhead_tests::registers::Registers;
-use playhead_tests::server::Server;
 use playhead_tests::stage::eventually;
-use playhead_tests::{artifact, free_port};
+use playhead_tests::{Server, artifact, free_port};
 
 pub(crate) fn wrangler_dev_serves_the_edge() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

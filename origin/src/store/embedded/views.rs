@@ -5,17 +5,15 @@ use std::sync::atomic::Ordering;
 
 use fjall::{OwnedWriteBatch as WriteBatch, UserKey, UserValue};
 use playhead_shared::id::{AccountId, SessionId};
-use playhead_shared::register::{EndReason, Entry, Fact, Kind, Register};
+use playhead_shared::register::{Entry, Fact, Kind, Register};
 use playhead_shared::time::Millis;
-use playhead_shared::wire::{Lease, Outcome, Stream, Verdict};
+use playhead_shared::wire::Stream;
 
 use super::{ALIVE, CONTINUOUS_SINCE, Embedded, Result, Tables, keys, read, write};
 use crate::signal::{Signal, signal_of};
-use crate::store::{Decision, Taken, Taking, Views};
-use crate::streams::{Change, Held, Moment, Standing, Table};
-
-/// Without a sign of collect for longer than this, its leases are not trusted to be complete.
-const GAP_MS: u64 = 10_000;
+use crate::store::{Taken, Taking, Views};
+use crate::streams::{Change, GAP_MS, Held, Moment, Table};
+use crate::taking::{Concerned, expired};
 
 impl Views for Embedded {
     async fn take(&self, taking: Taking, now: Millis) -> Result<Taken> {
@@ -56,36 +54,30 @@ impl Views for Embedded {
     }
 }
 
-/// What one account has in a [`Taking`] that concerns its streams.
-#[derive(Default)]
-struct Concerned {
-    leases: Vec<Lease>,
-    ended: BTreeSet<SessionId>,
-    admission: Option<Lease>,
-}
-
 impl Tables {
-    fn take(&self, taking: Taking, now: Millis, batch: &mut WriteBatch) -> Result<Taken> {
+    fn take(&self, mut taking: Taking, now: Millis, batch: &mut WriteBatch) -> Result<Taken> {
         let moment = self.moment(now);
-        let mut concerned: BTreeMap<AccountId, Concerned> = BTreeMap::new();
-        for (account, session) in self.merge(taking.entries, now, batch)? {
-            concerned.entry(account).or_default().ended.insert(session);
+        let mut ended: BTreeMap<AccountId, BTreeSet<SessionId>> = BTreeMap::new();
+        for (account, session) in self.merge(std::mem::take(&mut taking.entries), now, batch)? {
+            ended.entry(account).or_default().insert(session);
         }
         for lease in taking.leases.iter().chain(&taking.admission) {
             if self.facts(Kind::Ended).contains_key(keys::fact(&lease.account, &Fact::Ended(lease.session)))? {
-                concerned.entry(lease.account.clone()).or_default().ended.insert(lease.session);
+                ended.entry(lease.account.clone()).or_default().insert(lease.session);
             }
         }
-        for lease in taking.leases {
-            concerned.entry(lease.account.clone()).or_default().leases.push(lease);
-        }
-        if let Some(lease) = taking.admission {
-            let account = lease.account.clone();
-            concerned.entry(account).or_default().admission = Some(lease);
+        let mut concerned = Concerned::by_account(taking);
+        for account in ended.keys() {
+            concerned.entry(account.clone()).or_default();
         }
         let mut taken = Taken::default();
         for (account, concerned) in concerned {
-            self.take_account(&account, concerned, &moment, &mut taken, batch)?;
+            let mut table = self.load_recent(&account)?;
+            let ended = ended.remove(&account).unwrap_or_default();
+            let (of_account, signals) = concerned.apply(&account, &mut table, &ended, &moment);
+            self.keep(&account, &table, &moment, batch);
+            self.signal_all(&signals, now, batch);
+            taken.add(of_account);
         }
         Ok(taken)
     }
@@ -124,40 +116,6 @@ impl Tables {
         Ok(ended)
     }
 
-    fn take_account(
-        &self,
-        account: &AccountId,
-        concerned: Concerned,
-        moment: &Moment<'_>,
-        taken: &mut Taken,
-        batch: &mut WriteBatch,
-    ) -> Result<()> {
-        let mut table = self.load_recent(account)?;
-        self.signal_expired(&table.settle(moment), moment.now, batch);
-        for session in &concerned.ended {
-            table.end(*session, moment);
-        }
-        let ended = |session: SessionId| concerned.ended.contains(&session);
-        for (session, standing) in table.renew(&concerned.leases, ended, moment) {
-            if let Standing::Without(reason, by) = standing {
-                if reason == EndReason::OverLimit {
-                    self.signal_limit(concerned.leases.iter().find(|lease| lease.session == session), moment, batch);
-                }
-                taken.verdicts.push(Verdict { account: account.clone(), session, reason, by });
-            }
-        }
-        if let Some(lease) = &concerned.admission {
-            let renewed = table.holds(lease.session, moment);
-            let outcome = table.admit(lease, ended(lease.session), moment);
-            if outcome == Outcome::Refused && !ended(lease.session) {
-                self.signal_limit(Some(lease), moment, batch);
-            }
-            taken.admission = Some(Decision { outcome, renewed, streams: table.streams(moment) });
-        }
-        self.keep(account, &table, moment, batch);
-        Ok(())
-    }
-
     fn sweep(&self, now: Millis, limit: usize, batch: &mut WriteBatch) -> Result<usize> {
         let moment = self.moment(now);
         let mut due: BTreeMap<AccountId, Vec<(Millis, SessionId)>> = BTreeMap::new();
@@ -170,7 +128,7 @@ impl Tables {
         }
         for (account, due) in due {
             let mut table = self.load_recent(&account)?;
-            self.signal_expired(&table.settle(&moment), now, batch);
+            self.signal_all(&expired(&table.settle(&moment), &moment), now, batch);
             self.keep(&account, &table, &moment, batch);
             for (at, session) in due {
                 batch.remove(&self.due, keys::due(at, &account, session));
@@ -216,16 +174,9 @@ impl Tables {
         }
     }
 
-    fn signal_expired(&self, expired: &[Held], now: Millis, batch: &mut WriteBatch) {
-        for held in expired.iter().filter(|held| !held.lease.incognito) {
-            let at = held.ended.as_ref().map_or(now, |ending| ending.at);
-            self.signal(&Signal::Expired { lease: held.lease.clone(), since: held.since, at }, now, batch);
-        }
-    }
-
-    fn signal_limit(&self, lease: Option<&Lease>, moment: &Moment<'_>, batch: &mut WriteBatch) {
-        if let Some(lease) = lease {
-            self.signal(&Signal::LimitReached { lease: lease.clone(), at: moment.now }, moment.now, batch);
+    fn signal_all(&self, signals: &[Signal], due: Millis, batch: &mut WriteBatch) {
+        for signal in signals {
+            self.signal(signal, due, batch);
         }
     }
 

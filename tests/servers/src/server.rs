@@ -21,6 +21,7 @@ const ENDING: Duration = Duration::from_secs(20);
 pub struct Server {
     name: &'static str,
     log: PathBuf,
+    starting: Duration,
     /// Only while it runs.
     child: Option<Child>,
 }
@@ -28,7 +29,13 @@ pub struct Server {
 impl Server {
     /// Not running yet; what it prints goes into the file `log`.
     pub fn new(name: &'static str, log: PathBuf) -> Self {
-        Self { name, log, child: None }
+        Self { name, log, starting: STARTING, child: None }
+    }
+
+    /// The same, of one that may take so long over starting.
+    pub fn within(mut self, starting: Duration) -> Self {
+        self.starting = starting;
+        self
     }
 
     /// Starts `command` and returns once `ready` says so.
@@ -38,7 +45,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let child = command.spawn().with_context(|| format!("the {} could not be started", self.name))?;
         self.child = Some(child);
-        let deadline = Instant::now() + STARTING;
+        let deadline = Instant::now() + self.starting;
         while !ready() {
             if !self.running() {
                 bail!("the {} has ended at once; it said: {}", self.name, self.log());
