@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join_all;
 use playhead_shared::id::{AccountId, ProfileId, TitleId};
 use playhead_shared::register::{Entry, Fact, Session};
 use playhead_shared::time::Millis;
@@ -17,10 +18,12 @@ pub async fn batch(store: &impl Store, batch: Batch, now: Millis) -> Result<Batc
     let taken = store.take(Taking { entries, leases: batch.leases, admission: None }, now).await?;
 
     let mut answer = BatchAnswer { server_time: now, unread, known: Vec::new(), verdicts: taken.verdicts };
-    for (account, facts) in worth_knowing {
+    // Each account's are elsewhere, so they are asked for side by side.
+    let asked = worth_knowing.into_iter().map(|(account, facts)| async move {
         let facts: Vec<Fact> = facts.into_iter().collect();
-        answer.known.extend(known(store, &account, facts).await?);
-    }
+        known(store, &account, facts).await
+    });
+    answer.known = try_join_all(asked).await?.concat();
     Ok(answer)
 }
 

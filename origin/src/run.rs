@@ -15,6 +15,7 @@ use crate::http::{App, router};
 use crate::store::Store;
 use crate::store::cassandra::Cassandra;
 use crate::store::embedded::{Bounds, Embedded};
+use crate::store::redis::{Options, Redis, Unusable};
 use crate::{clock, process};
 
 /// How often collect says that it is there, and process looks for work.
@@ -40,10 +41,17 @@ pub async fn run(
             let failing = Arc::clone(&store);
             serve_with(store, async move { failing.failed().await }, config, rules, listener, shutdown).await
         }
-        Stores::Cassandra { facts, .. } => {
-            Cassandra::open(facts, config.queue).await?;
-            let sentence = "streams and signals have no place in Redis yet: set store to embedded.";
-            Err(BadConfig(format!("store is \"cassandra\", whose {sentence}")).into())
+        Stores::Cassandra { facts, views } => {
+            let facts = Cassandra::open(facts, config.queue).await?;
+            let unusable = |why: Unusable| BadConfig(format!("redis cannot be used: {why}."));
+            let options = Options {
+                prefix: format!("{}:", views.prefix),
+                partitions: views.partitions,
+                ..Options::new(views.url.reveal().parse().map_err(unusable)?)
+            };
+            let store = Redis::connect(options, facts, rules.clone()).await.map_err(unusable)?;
+            // Both are asked anew for ever: what is away now comes back.
+            serve_with(Arc::new(store), std::future::pending(), config, rules, listener, shutdown).await
         }
     }
 }
