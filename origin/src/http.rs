@@ -1,9 +1,10 @@
 //! The rim: HTTP in, HTTP out. Only here are status codes known.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,8 @@ use minicbor::{Decode, Encode};
 use playhead_shared::rules::Rules;
 use playhead_shared::wire::{self, Admission, Batch, Read};
 use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::config::{Roles, Secret};
 use crate::store::{Store, StoreError};
@@ -20,6 +23,11 @@ use crate::{clock, collect, provide};
 
 /// The greatest body that is read: 500 registers are far below a tenth of it.
 const GREATEST_BODY: usize = 4 * 1024 * 1024;
+/// How much of bodies may be in memory at once, in KiB; what they are read into is a few times as much. Past it
+/// requests are told to come again, whatever it is that holds up the ones before.
+const BODIES_KIB: usize = 48 * 1024;
+/// How long a body may take to arrive.
+const ARRIVING: Duration = Duration::from_secs(10);
 
 /// What every request needs.
 pub struct App<S> {
@@ -31,6 +39,15 @@ pub struct App<S> {
     pub service_token: Secret,
     /// The thresholds.
     pub rules: Rules,
+    /// What is left of the memory for bodies, a permit a KiB.
+    room: Semaphore,
+}
+
+impl<S: Store> App<S> {
+    /// With nothing to do yet.
+    pub fn new(store: Arc<S>, roles: Roles, service_token: Secret, rules: Rules) -> Self {
+        Self { store, roles, service_token, rules, room: Semaphore::new(BODIES_KIB) }
+    }
 }
 
 /// All routes. Those of a role that is off say so.
@@ -48,17 +65,17 @@ pub fn router<S: Store>(app: App<S>) -> Router {
 }
 
 async fn batches<S: Store>(State(app): State<Arc<App<S>>>, request: Request) -> Result<Response, Problem> {
-    let batch: Batch = app.open(request).await?;
+    let (batch, _room): (Batch, _) = app.open(request).await?;
     answer(&collect::batch(&*app.store, batch, clock::now()).await?)
 }
 
 async fn admissions<S: Store>(State(app): State<Arc<App<S>>>, request: Request) -> Result<Response, Problem> {
-    let admission: Admission = app.open(request).await?;
+    let (admission, _room): (Admission, _) = app.open(request).await?;
     answer(&collect::admission(&*app.store, admission, clock::now()).await?)
 }
 
 async fn reads<S: Store>(State(app): State<Arc<App<S>>>, request: Request) -> Result<Response, Problem> {
-    let read: Read = app.open(request).await?;
+    let (read, _room): (Read, _) = app.open(request).await?;
     answer(&provide::read(&*app.store, read, &app.rules, clock::now()).await?)
 }
 
@@ -80,13 +97,18 @@ async fn not_allowed() -> Problem {
 }
 
 impl<S> App<S> {
-    /// Lets in who has the token, and reads what they sent.
-    async fn open<T: for<'b> Decode<'b, ()>>(&self, request: Request) -> Result<T, Problem> {
+    /// Lets in who has the token, as long as there is room, and reads what they sent.
+    async fn open<T: for<'b> Decode<'b, ()>>(&self, request: Request) -> Result<(T, SemaphorePermit<'_>), Problem> {
         if !self.has_token(&request) {
             return Err(Problem::TokenInvalid);
         }
-        let body = read_body(request.into_body()).await?;
-        minicbor::decode(&body).map_err(|error| Problem::Malformed(error.to_string()))
+        let declared = request.body().size_hint().upper().map_or(GREATEST_BODY, |bytes| bytes as usize);
+        let kib = declared.min(GREATEST_BODY).div_ceil(1024) as u32;
+        let room = self.room.try_acquire_many(kib.max(1)).map_err(|_| Problem::Unavailable)?;
+        let body = timeout(ARRIVING, read_body(request.into_body())).await;
+        let body = body.unwrap_or_else(|_| Err(Problem::Malformed("it took too long to arrive".to_owned())))?;
+        let read = minicbor::decode(&body).map_err(|error| Problem::Malformed(error.to_string()))?;
+        Ok((read, room))
     }
 
     /// In constant time, so that the time of a refusal tells nothing of the token.

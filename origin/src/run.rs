@@ -73,7 +73,7 @@ async fn serve_with(
     let work = tokio::spawn(work(Arc::clone(&store), config.roles, rules.clone(), stopping.clone()));
 
     let Config { roles, service_token, .. } = config;
-    let app = router(App { store: Arc::clone(&store), roles, service_token, rules });
+    let app = router(App::new(Arc::clone(&store), roles, service_token, rules));
     let listener = listener.tap_io(|connection| {
         // An answer is one write: waiting for more to send with it only delays it.
         if let Err(error) = connection.set_nodelay(true) {

@@ -284,3 +284,33 @@ async fn a_request_that_runs_is_finished_before_the_stop() {
     assert!(answer.starts_with(b"HTTP/1.1 200"));
     origin.running.await.unwrap().unwrap();
 }
+
+/// Whatever holds the edges up, what they send must not fill the memory.
+#[tokio::test]
+async fn there_is_room_for_so_many_bodies() {
+    let folder = TempDir::new().unwrap();
+    let origin = Origin::start(&folder, Roles::ALL).await;
+    let greatest = 4 << 20;
+    let head = format!(
+        "POST {BATCHES} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {greatest}\r\n\r\n"
+    );
+    let mut sending = Vec::new();
+    for _ in 0..12 {
+        let mut connection = TcpStream::connect(origin.address).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        sending.push(connection);
+    }
+    let small = minicbor::to_vec(Batch::default()).unwrap();
+    let refused = loop {
+        let answer = origin.post(BATCHES, TOKEN, &small).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status, refused.code().as_str()), (503, "unavailable"));
+    assert!(refused.head.contains("retry-after"), "{}", refused.head);
+    assert_eq!(origin.post(BATCHES, "not-the-token-of-this", &small).await.status, 401);
+    drop(sending);
+    while origin.post(BATCHES, TOKEN, &small).await.status != 200 {}
+    origin.stop().await;
+}
