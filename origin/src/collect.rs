@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use playhead_shared::id::{AccountId, ProfileId, TitleId};
 use playhead_shared::register::{Entry, Fact, Session};
-use playhead_shared::time::Millis;
+use playhead_shared::time::{Millis, Stamp};
 use playhead_shared::wire::{Admission, AdmissionAnswer, Batch, BatchAnswer, Lease, WireEntry};
 
 use crate::provide::{known, title_facts};
 use crate::store::{Decision, Result, Store, StoreError, Taking};
+
+/// Accounts whose facts are asked for at once.
+const ASKED_AT_ONCE: usize = 16;
+/// Later stamps than any store can order by: 292,000 years ahead, so no edge has accepted one.
+const GREATEST_STAMP: Stamp = Stamp(i64::MAX as u64 - 1);
 
 /// Takes a batch. What this version cannot read is named in the answer, and the rest is taken.
 pub async fn batch(store: &impl Store, batch: Batch, now: Millis) -> Result<BatchAnswer> {
@@ -19,11 +24,11 @@ pub async fn batch(store: &impl Store, batch: Batch, now: Millis) -> Result<Batc
 
     let mut answer = BatchAnswer { server_time: now, unread, known: Vec::new(), verdicts: taken.verdicts };
     // Each account's are elsewhere, so they are asked for side by side.
-    let asked = worth_knowing.into_iter().map(|(account, facts)| async move {
-        let facts: Vec<Fact> = facts.into_iter().collect();
-        known(store, &account, facts).await
-    });
-    answer.known = try_join_all(asked).await?.concat();
+    let mut asked = Vec::with_capacity(worth_knowing.len());
+    for (account, facts) in worth_knowing {
+        asked.push(async move { known(store, &account, facts.into_iter().collect()).await });
+    }
+    answer.known = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).try_concat().await?;
     Ok(answer)
 }
 
@@ -46,8 +51,8 @@ fn readable(registers: Vec<WireEntry>) -> (Vec<Entry>, Vec<u32>) {
     let (mut entries, mut unread) = (Vec::with_capacity(registers.len()), Vec::new());
     for (index, wire) in (0..).zip(registers) {
         match Entry::try_from(wire) {
-            Ok(entry) => entries.push(entry),
-            Err(_) => unread.push(index),
+            Ok(entry) if entry.register.stamp() <= GREATEST_STAMP => entries.push(entry),
+            _ => unread.push(index),
         }
     }
     (entries, unread)

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 pub use self::stores::{CassandraConfig, Login, RedisConfig, Replication, Stores};
@@ -115,9 +116,15 @@ impl Roles {
 }
 
 /// Text that shows itself to nobody who prints it.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    /// By hand, because an error of serde's own shows what is there instead of a text.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(Self).map_err(|_| D::Error::custom("a secret is a text in quotes"))
+    }
+}
 
 impl Secret {
     /// The text.
@@ -274,10 +281,12 @@ mod tests {
             ("service_token = \"0123456789abcdef\"\nqueue = 0", "queue"),
             ("service_token = \"0123456789abcdef\"\ncache_mib = \"much\"", "line 2"),
             ("listen = ", "line 1"),
+            ("service_token = 1234567890123456", "in quotes"),
         ] {
             let sentence = config(toml).expect_err(toml).0;
             assert!(sentence.contains(name), "{sentence}");
             assert!(!sentence.contains('\n') && sentence.ends_with('.'), "{sentence}");
+            assert!(!sentence.contains("1234567890123456"), "{sentence}");
         }
     }
 

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use playhead_origin::config::{BadConfig, CassandraConfig, Config, Settings};
@@ -102,8 +101,9 @@ async fn serve(given: Given) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     // Taken before anything is announced: a signal that comes early must not kill what has begun.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let listener =
-        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        BadConfig(format!("listen is {}, where this cannot listen ({error}): give a free address.", config.listen))
+    })?;
     tracing::info!(listen = %listener.local_addr()?, ?config, "serving");
     let shutdown = async move {
         tokio::select! {

@@ -16,6 +16,10 @@ use crate::store::{FactStore, Result, Store};
 const AT_ONCE: usize = 256;
 /// A late write may come this long after the accept window: it waited at an edge that could not reach the origin.
 const LATE_MS: u64 = 24 * 3600 * 1000;
+/// A signal that could not be followed is taken up again so much later …
+const AGAIN_MS: u64 = 10_000;
+/// … and one that a newer version has written, after an upgrade perhaps.
+const UNREADABLE_MS: u64 = 3600 * 1000;
 /// Facts that are deleted in one write.
 const DELETED_AT_ONCE: usize = 500;
 /// How many sessions back the one is looked for in which a title was watched.
@@ -26,15 +30,22 @@ pub async fn step(store: &impl Store, rules: &Rules, now: Millis) -> Result<bool
     let swept = store.sweep(now, AT_ONCE).await?;
     let signals = store.due(now, AT_ONCE).await?;
     let more = swept == AT_ONCE || signals.len() == AT_ONCE;
-    if !signals.is_empty() {
-        let (mut events, mut later, mut done) = (Vec::new(), Vec::new(), Vec::with_capacity(signals.len()));
-        for (id, signal) in signals {
-            follow(store, signal, rules, now, &mut events, &mut later).await?;
-            done.push(id);
-        }
-        store.publish(events, later, done, now).await?;
+    if signals.is_empty() {
+        return Ok(more);
     }
-    Ok(more)
+    let (mut events, mut later, mut done) = (Vec::new(), Vec::new(), Vec::with_capacity(signals.len()));
+    let mut failed = None;
+    for (id, signal) in signals {
+        done.push(id);
+        if let Err(error) = follow(store, signal.clone(), rules, now, &mut events, &mut later).await {
+            // It must not stand before the others for ever; they wait for the next step, for the store may be away.
+            later.push((now.plus(AGAIN_MS), signal));
+            failed = Some(error);
+            break;
+        }
+    }
+    store.publish(events, later, done, now).await?;
+    failed.map_or(Ok(more), Err)
 }
 
 /// Drops what is kept no longer. Returns whether there is more.
@@ -61,22 +72,24 @@ async fn follow(
             events.push(Event::of_lease(EventKind::LimitReached, &lease, &what, at));
         }
         Signal::Fact { entry, first } => {
-            // Collect took it, so it can be read: one that cannot was written by a newer version beside this one.
-            let Ok(entry) = read(entry) else { return Ok(()) };
+            let Ok(entry) = read(entry.clone()) else {
+                later.push((now.plus(UNREADABLE_MS), Signal::Fact { entry, first }));
+                return Ok(());
+            };
             events.extend(events_of(store, &entry, first, rules).await?);
             if condemn(store, &entry).await? {
                 later.push((now.plus(rules.accept_window_ms + LATE_MS), Signal::SweepAgain(entry.into())));
             }
         }
-        Signal::SweepAgain(entry) => {
-            if let Ok(entry) = read(entry) {
-                condemn(store, &entry).await?;
-            }
-        }
+        Signal::SweepAgain(entry) => match read(entry.clone()) {
+            Ok(entry) => drop(condemn(store, &entry).await?),
+            Err(()) => later.push((now.plus(UNREADABLE_MS), Signal::SweepAgain(entry))),
+        },
     }
     Ok(())
 }
 
+/// Collect took it, so it can be read: one that cannot was written by a newer version beside this one.
 fn read(entry: WireEntry) -> std::result::Result<Entry, ()> {
     Entry::try_from(entry).map_err(|error| tracing::error!(%error, "a signal holds what cannot be read"))
 }

@@ -21,7 +21,7 @@ use crate::{clock, process};
 /// How often collect says that it is there, and process looks for work.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often what is kept no longer is dropped.
-const PRUNE_EVERY: u32 = 60;
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Opens the stores and serves on `listener` until `shutdown` resolves; then finishes the requests that run, and returns.
 /// The error is a [`BadConfig`] where the operator has to set something before it can go on; any other means that the
@@ -108,6 +108,7 @@ async fn work(store: Arc<impl Store>, roles: Roles, rules: Rules, stopping: watc
     tokio::select! {
         () = say_alive(&*store), if roles.collect => {}
         () = process_on(&*store, &rules), if roles.process => {}
+        () = prune_on(&*store), if roles.process => {}
         () = stopped(stopping) => {}
     }
 }
@@ -122,16 +123,27 @@ async fn say_alive(store: &impl Store) {
 }
 
 async fn process_on(store: &impl Store, rules: &Rules) {
-    for beat in 0u32.. {
-        if let Err(error) = process_once(store, rules, beat % PRUNE_EVERY == 0).await {
+    loop {
+        if let Err(error) = process_once(store, rules).await {
             tracing::error!(%error, "process goes on in a moment");
         }
         tokio::time::sleep(BEAT).await;
     }
 }
 
-async fn process_once(store: &impl Store, rules: &Rules, prune: bool) -> crate::store::Result<()> {
+async fn process_once(store: &impl Store, rules: &Rules) -> crate::store::Result<()> {
     while process::step(store, rules, clock::now()).await? {}
-    while prune && process::prune(store, clock::now()).await? {}
     Ok(())
+}
+
+/// Beside processing, which may have no end while much comes in.
+async fn prune_on(store: &impl Store) {
+    loop {
+        match process::prune(store, clock::now()).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "pruning goes on in a while"),
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
 }

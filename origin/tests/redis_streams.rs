@@ -5,11 +5,13 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::gated::Gated;
 use common::redis::{options, over, over_gated};
 use common::*;
+use playhead_origin::process;
 use playhead_origin::signal::{Event as Published, EventKind, Signal};
 use playhead_origin::store::redis::{Options, Redis};
 use playhead_origin::store::{FactStore, Signals, StoreError, Taking, Views};
@@ -17,6 +19,7 @@ use playhead_servers::Redis as Server;
 use playhead_shared::heartbeat::{Event, Heartbeat};
 use playhead_shared::moves::Command;
 use playhead_shared::register::{EndReason, Fact};
+use playhead_shared::rules::Rules;
 use playhead_shared::wire::{Lease, Outcome};
 
 type Store = Arc<Redis<Gated>>;
@@ -185,6 +188,37 @@ async fn nobody_expires_while_collect_is_away_though_process_sweeps() {
     while store.sweep(at(12 * MINUTE), 1).await.unwrap() == 1 {}
     assert_eq!(live(&store, 12 * MINUTE).await, [0; 0], "it did not come back");
     assert_eq!(store.due(at(12 * MINUTE), 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_expires_while_collect_can_take_nothing() {
+    let (_server, _, store, facts) = on_a_server().await;
+    alive(&store, 0, 1_000).await;
+    take(&*store, vec![], vec![lease(1, 1_000)], 1_000).await;
+    facts.away.store(true, Ordering::SeqCst);
+    for ms in (2_000..180_000).step_by(1_000) {
+        assert!(store.alive(at(ms)).await.is_err());
+        while store.sweep(at(ms), 100).await.is_ok_and(|seen| seen == 100) {}
+    }
+    facts.away.store(false, Ordering::SeqCst);
+    alive(&store, 180_000, 182_000).await;
+    while store.sweep(at(182_000), 100).await.unwrap() == 100 {}
+    assert_eq!(live(&store, 182_000).await, [1], "its device had no chance to say that it plays on");
+    assert!(store.due(at(182_000), 10).await.unwrap().is_empty());
+}
+
+/// Deletes what the first signal asks for only once the facts are back; the second has to wait for neither.
+#[tokio::test]
+async fn a_signal_that_cannot_be_followed_holds_up_no_other() {
+    let (_server, _, store, facts) = on_a_server().await;
+    take(&*store, vec![command(Command::Delete(session(9)), 1_000)], vec![], 1_000).await;
+    facts.away.store(true, Ordering::SeqCst);
+    assert!(process::step(&*store, &Rules::default(), at(1_000)).await.is_err());
+    facts.away.store(false, Ordering::SeqCst);
+    take(&*store, moves(&beat(1, "film", 2_000, 1)), vec![], 2_000).await;
+    process::step(&*store, &Rules::default(), at(2_000)).await.unwrap();
+    assert_eq!(words(&*store, 2_000).await, ["session_started"]);
+    assert_eq!(store.due(at(20_000), 10).await.unwrap().len(), 1, "it comes again");
 }
 
 #[tokio::test]

@@ -195,6 +195,7 @@ async fn a_redis_that_was_emptied_is_filled_anew() {
         assert_eq!((latest(&*store).await, facts.asked()), (Some(1_000), 1), "until collect is there, from the facts");
     }
     store.alive(at(2_000)).await.unwrap();
+    facts.asked();
     assert_eq!((latest(&*store).await, facts.asked()), (Some(1_000), 1));
     assert_eq!((latest(&*store).await, facts.asked()), (Some(1_000), 0));
 }

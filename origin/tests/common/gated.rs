@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use playhead_origin::store::embedded::Embedded;
-use playhead_origin::store::{FactStore, Result};
+use playhead_origin::store::{FactStore, Result, StoreError};
 use playhead_shared::id::{AccountId, ProfileId, SessionId};
 use playhead_shared::register::{Entry, Fact, Kind, Register};
 use playhead_shared::time::{Millis, Stamp};
@@ -26,6 +26,8 @@ pub struct Inside {
     pub get: Gate,
     pub scan: Gate,
     pub merge: Gate,
+    /// While set, whatever is asked fails.
+    pub away: AtomicBool,
 }
 
 /// Holds up the next call that has done its work and is about to return.
@@ -62,14 +64,20 @@ impl Gate {
 impl Gated {
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let (get, scan, merge) = Default::default();
+        let (get, scan, merge, away) = Default::default();
         let facts = in_folder(&folder);
-        Self(Arc::new(Inside { facts, _folder: folder, asked: AtomicUsize::new(0), get, scan, merge }))
+        Self(Arc::new(Inside { facts, _folder: folder, asked: AtomicUsize::new(0), get, scan, merge, away }))
     }
 
     /// How often the facts were asked since the last time.
     pub fn asked(&self) -> usize {
         self.0.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Inside {
+    fn there(&self) -> Result<()> {
+        if self.away.load(Ordering::SeqCst) { Err(StoreError::Failed("away".to_owned())) } else { Ok(()) }
     }
 }
 
@@ -82,12 +90,14 @@ impl std::ops::Deref for Gated {
 
 impl FactStore for Gated {
     async fn merge(&self, entries: Vec<Entry>, now: Millis) -> Result<()> {
+        self.there()?;
         self.facts.merge(entries, now).await?;
         self.merge.pass().await;
         Ok(())
     }
 
     async fn get(&self, account: &AccountId, facts: &[Fact]) -> Result<Vec<Option<Register>>> {
+        self.there()?;
         self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.facts.get(account, facts).await?;
         self.get.pass().await;
@@ -101,6 +111,7 @@ impl FactStore for Gated {
         from: Kind,
         to: Kind,
     ) -> Result<Vec<(Fact, Register)>> {
+        self.there()?;
         self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.facts.scan(account, profile, from, to).await?;
         self.scan.pass().await;
@@ -118,6 +129,7 @@ impl FactStore for Gated {
     }
 
     async fn delete_older(&self, account: &AccountId, facts: Vec<Fact>, stamp: Stamp) -> Result<()> {
+        self.there()?;
         self.facts.delete_older(account, facts, stamp).await
     }
 }

@@ -78,7 +78,8 @@ impl Link {
         let answers = match timeout(self.deadline, asking).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(error)) => {
-                self.broken.store(breaks(&error), Ordering::Relaxed);
+                // Another question may have found it broken before.
+                self.broken.fetch_or(breaks(&error), Ordering::Relaxed);
                 return Err(self.failed(&error.to_string()));
             }
             Err(_) => {

@@ -20,8 +20,10 @@ mod views;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use playhead_shared::id::AccountId;
 use playhead_shared::rules::Rules;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 pub use self::address::Address;
 use self::keys::Keys;
@@ -36,7 +38,13 @@ pub struct Redis<F> {
     keys: Keys,
     options: Options,
     rules: Rules,
+    /// An account that nobody asks for, to see whether the facts answer.
+    probe: AccountId,
+    /// How many views may be filled at once: each filling holds a whole profile in memory.
+    fillings: Semaphore,
 }
+
+const FILLINGS: usize = 32;
 
 /// What can be set of it.
 #[derive(Clone, Debug)]
@@ -101,7 +109,10 @@ impl<F: FactStore> Redis<F> {
             Some(began) if began != partitions.to_string() => Err(Unusable(format!(
                 "this deployment began with {began} partitions in Redis, and is now set to {partitions}: set it back"
             ))),
-            _ => Ok(Self { facts, nodes, keys, options, rules }),
+            _ => {
+                let probe = "probe".parse().map_err(|_| Unusable("no account can be asked for".to_owned()))?;
+                Ok(Self { facts, nodes, keys, options, rules, probe, fillings: Semaphore::new(FILLINGS) })
+            }
         }
     }
 

@@ -22,6 +22,8 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 const READABLE_MS: u64 = 7 * DAY_MS;
 /// … and are kept, and their ids stay said, for this long.
 const SAID_MS: u64 = 8 * DAY_MS;
+/// A signal that cannot be read is looked at again so much later.
+const PUT_ASIDE_MS: u64 = 3600 * 1000;
 /// A consumer that was not seen for so long, and has taken nothing, is forgotten.
 const CONSUMER_GONE_MS: u64 = DAY_MS;
 /// Bits of a cursor's place that name the partition.
@@ -42,7 +44,8 @@ struct Place(u64, u64);
 #[derive(Default)]
 struct Part {
     events: Vec<Event>,
-    later: Vec<(Millis, Signal)>,
+    /// As they are kept.
+    later: Vec<(Millis, Vec<u8>)>,
     done: Vec<String>,
 }
 
@@ -60,17 +63,23 @@ impl<F: FactStore> Signals for Redis<F> {
         };
         let shares = shares(waiting, limit, nonce() as usize);
         let answers = nodes.ask_all(shares.iter().copied().map(take).collect()).await?;
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), BTreeMap::<Partition, Part>::new());
         for ((partition, _), answer) in shares.into_iter().zip(answers) {
             let of_partition: Vec<(String, Vec<u8>)> = read(answer)?;
             for (place, bytes) in of_partition {
                 match minicbor::decode(&bytes) {
                     Ok(signal) => found.push((SignalId { partition, place: place.parse()? }, signal)),
-                    // It stays, and is seen again by a process of the version that can.
-                    Err(error) => tracing::error!(%error, "a signal cannot be read"),
+                    Err(error) => {
+                        tracing::error!(%error, "a signal that a newer version wrote is put aside for an hour");
+                        let part = unreadable.entry(partition).or_default();
+                        part.later.push((now.plus(PUT_ASIDE_MS), bytes));
+                        part.done.push(place);
+                    }
                 }
             }
         }
+        let aside = unreadable.iter().map(|(partition, part)| (*partition, self.publication(*partition, part, now)));
+        nodes.ask_all(aside.collect()).await?;
         found.sort_by_key(|(id, _)| (id.place, id.partition));
         Ok(found)
     }
@@ -87,7 +96,7 @@ impl<F: FactStore> Signals for Redis<F> {
             parts.entry(self.keys.partition(&event.account)).or_default().events.push(event);
         }
         for (at, signal) in later {
-            parts.entry(self.keys.partition(&account(&signal)?)).or_default().later.push((at, signal));
+            parts.entry(self.keys.partition(&account(&signal)?)).or_default().later.push((at, super::write(&signal)));
         }
         for SignalId { partition, place } in done {
             parts.entry(partition).or_default().done.push(place.to_string());
@@ -155,7 +164,7 @@ impl<F: FactStore> Signals for Redis<F> {
 
 impl<F: FactStore> Redis<F> {
     /// How many signals wait in each partition.
-    async fn waiting(&self, nodes: &Pinned, now: Millis) -> Result<Vec<(Partition, usize)>> {
+    pub(super) async fn waiting(&self, nodes: &Pinned, now: Millis) -> Result<Vec<(Partition, usize)>> {
         let ask = |partition| {
             let (mut queue, mut later) = (redis::cmd("XLEN"), redis::cmd("ZCOUNT"));
             queue.arg(self.keys.signals(partition));
@@ -183,7 +192,7 @@ impl<F: FactStore> Redis<F> {
             command.arg(&digest(&event.id)).arg(write(event));
         }
         for (at, signal) in later {
-            command.arg(at.0).arg(write(signal));
+            command.arg(at.0).arg(signal);
         }
         command.arg(done);
         command

@@ -87,6 +87,8 @@ impl<F: FactStore> Redis<F> {
         profile: &ProfileId,
         epoch: u64,
     ) -> Result<Option<Vec<(Fact, Register)>>> {
+        // Whoever finds none free asks the facts for no more than it needs.
+        let Ok(_filling) = self.fillings.try_acquire() else { return Ok(None) };
         let partition = self.keys.partition(account);
         let view = self.keys.view(partition, account, profile);
         let nonce = format!("{:016x}", nonce());

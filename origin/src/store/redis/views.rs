@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use playhead_shared::id::AccountId;
+use playhead_shared::id::{AccountId, SessionId};
+use playhead_shared::register::Fact;
 use playhead_shared::time::Millis;
 use playhead_shared::wire::Stream;
 
@@ -76,19 +77,17 @@ impl<F: FactStore> Views for Redis<F> {
         Ok(seen)
     }
 
+    /// Only if a taking could succeed now: leases that are not taken while collect refuses everything must not run
+    /// out, so that it then counts as away.
     async fn alive(&self, now: Millis) -> Result<()> {
         let nodes = self.nodes.pin();
-        let mut commands = Vec::new();
-        let mut away = None;
-        for partition in nodes.partitions() {
-            match nodes.run(partition) {
-                Ok(run) => commands.push((partition, mark::renew(&self.keys, partition, run, true, now))),
-                Err(error) => away = Some(error),
-            }
+        let runs = nodes.partitions().map(|partition| nodes.run(partition)).collect::<Result<Vec<_>>>()?;
+        if self.waiting(&nodes, now).await?.into_iter().any(|(_, waiting)| waiting as u64 >= self.options.queue) {
+            return Err(StoreError::Busy);
         }
-        // Those that are there are told, whatever becomes of the rest.
-        nodes.ask_all(commands).await?;
-        away.map_or(Ok(()), Err)
+        self.facts.get(&self.probe, &[Fact::Ended(SessionId::of_birth(Millis(0), 0))]).await?;
+        let renew = |(partition, run)| (partition, mark::renew(&self.keys, partition, run, true, now));
+        nodes.ask_all(nodes.partitions().zip(runs).map(renew).collect()).await.map(drop)
     }
 
     async fn ready(&self, now: Millis) -> Result<()> {
