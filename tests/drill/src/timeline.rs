@@ -1,6 +1,5 @@
 //! The timeline as a picture: latency and errors over time, with what failed when.
 
-
 use crate::measured::Second;
 use crate::plan::{How, Played};
 
