@@ -6,6 +6,7 @@ mod demo;
 mod dev;
 mod process;
 mod repo;
+mod roles;
 mod stores;
 mod test;
 mod token;
