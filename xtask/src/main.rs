@@ -7,6 +7,7 @@ mod dev;
 mod drill;
 mod process;
 mod repo;
+mod roles;
 mod stores;
 mod test;
 mod token;
