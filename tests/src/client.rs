@@ -76,11 +76,16 @@ impl Ask {
 impl Client {
     /// A client of the server at `base`, a URL without a slash at its end.
     pub fn new(base: impl Into<String>) -> Self {
+        Self::patient(base, PATIENCE)
+    }
+
+    /// The same, of a client that gives a request up after so long.
+    pub fn patient(base: impl Into<String>, patience: Duration) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .max_redirects(0)
-            .timeout_global(Some(PATIENCE));
+            .timeout_global(Some(patience));
         Self { agent: config.build().into(), base: base.into() }
     }
 

@@ -4,8 +4,10 @@
 
 pub mod artifact;
 pub mod client;
+pub mod deployment;
 pub mod device;
 pub mod edge;
+pub mod load;
 pub mod origin;
 pub mod play;
 pub mod registers;
@@ -19,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use playhead_shared::time::Millis;
 
-pub use playhead_servers::{Server, free_port};
+pub use playhead_servers::{Cassandra, Front, Redis, Server, free_port};
 
 /// This machine's clock, which the servers under test have, too.
 pub fn now() -> Millis {

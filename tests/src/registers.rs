@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use playhead_shared::heartbeat::{Heartbeat, RawHeartbeat};
+use playhead_shared::id::AccountId;
 use playhead_shared::moves::{Command, Viewer, command_move, heartbeat_moves};
 use playhead_shared::register::{Entry, Kind};
 use playhead_shared::rules::Rules;
@@ -11,7 +12,9 @@ use playhead_shared::time::Millis;
 use playhead_shared::wire::{What, WireEntry};
 use serde_json::Value;
 
+use crate::now;
 use crate::origin::Origin;
+use crate::play::Play;
 
 /// The registers of one profile, by kind and name. Equal facts are equal bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,4 +84,29 @@ impl Registers {
             *held = wire.register;
         }
     }
+}
+
+/// So many history entries of an account, as an edge hands them in.
+///
+/// # Panics
+/// If the account's name is none.
+pub fn wire_of(account: &str, count: u64) -> Vec<WireEntry> {
+    let account: AccountId = account.parse().unwrap_or_else(|error| panic!("{account}: {error:?}"));
+    let viewer = Viewer {
+        account,
+        profile: "ada".parse().unwrap_or_else(|error| panic!("{error:?}")),
+        device: "tv".parse().unwrap_or_else(|error| panic!("{error:?}")),
+        streams: 2,
+        incognito: false,
+    };
+    let (rules, birth) = (Rules::default(), now().minus(60_000));
+    let moves = |number: u64| {
+        let play = Play::born("film", birth.plus(number));
+        let beat = play.beat_at("pause", 600_000, birth.plus(number).0);
+        let raw: RawHeartbeat = serde_json::from_value(beat).unwrap_or_else(|error| panic!("{error}"));
+        let heartbeat = Heartbeat::try_from((raw, &rules)).unwrap_or_else(|error| panic!("{error:?}"));
+        let entries = heartbeat_moves(&viewer, &heartbeat, &rules);
+        entries.into_iter().find(|entry| entry.fact.kind() == Kind::Session).map(WireEntry::from)
+    };
+    (0..count).filter_map(moves).collect()
 }

@@ -10,15 +10,16 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::artifacts::{self, Profile};
 use crate::process::Process;
 use crate::repo::{command, find_program, root, say, target};
-use crate::{demo, tools};
+use crate::{demo, roles, tools};
 
 /// Known to everybody, as the local key for devices is.
-const SERVICE_TOKEN: &str = "local-service-token";
+pub(crate) const SERVICE_TOKEN: &str = "local-service-token";
 
 /// wrangler compiles the edge before it answers.
 const STARTING: Duration = Duration::from_secs(15 * 60);
@@ -29,12 +30,21 @@ pub(crate) struct Options {
     /// The platform that the edge runs on
     #[arg(long, value_enum, default_value = "workers")]
     edge: Edge,
+    /// What keeps the data: a folder, or Cassandra and Redis, with each role of the origin as a process
+    #[arg(long, value_enum, default_value = "embedded")]
+    stores: Stores,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Edge {
     Workers,
     Spin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stores {
+    Embedded,
+    Cassandra,
 }
 
 /// Where everything listens.
@@ -53,6 +63,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         // their progress is seen.
         tools::worker_build()?;
     }
+    if options.stores == Stores::Cassandra {
+        tools::redis_server()?;
+        tools::java()?;
+        tools::maven()?;
+    }
     let runtime = tokio::runtime::Runtime::new().context("the runtime could not be started")?;
     runtime.block_on(async {
         let page = listener(8787, "demo page").await?;
@@ -65,8 +80,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Edge::Workers => wrangler(&addresses)?,
             Edge::Spin => spin(&addresses)?,
         };
-        // Children end when this is dropped: after an error, too.
-        let mut children = vec![start_origin(origin, addresses.origin)?];
+        // Children end when these are dropped, the later ones first: after an error, too.
+        let mut deployment = None;
+        let mut children = Vec::new();
+        let mut parts = vec![("origin", format!("http://{}/readyz", addresses.origin))];
+        match options.stores {
+            Stores::Embedded => children.push(start_origin(origin, addresses.origin)?),
+            Stores::Cassandra => {
+                let starting = spawn_blocking(move || roles::start(&origin, addresses.origin));
+                let deployment = tokio::select! {
+                    started = starting => deployment.insert(started.context("the databases could not be started")??),
+                    // What is half started ends when it has started: the runtime waits for it.
+                    stopped = asked_to_stop() => return stopped,
+                };
+                children.append(&mut deployment.roles);
+                parts.extend(deployment.urls.iter().map(|url| ("origin", format!("{url}/readyz"))));
+            }
+        }
         children.push(Process::start("edge", &mut edge)?);
         tokio::spawn(demo::run(page, format!("http://{}", addresses.edge)));
         if options.edge == Edge::Spin {
@@ -74,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         tokio::select! {
             ended = watch(&mut children) => ended,
-            ready = wait_until_ready(&addresses) => match ready {
+            ready = wait_until_ready(&addresses, parts) => match ready {
                 Ok(()) => {
                     println!("\nPlayhead is ready: http://{}/demo/\n", addresses.page);
                     tokio::select! {
@@ -169,16 +199,14 @@ fn data_folder(name: &str) -> Result<PathBuf> {
 }
 
 /// Returns once each part answers. The edge answers a request without a token, if only to refuse it.
-async fn wait_until_ready(addresses: &Addresses) -> Result<()> {
+async fn wait_until_ready(addresses: &Addresses, mut parts: Vec<(&str, String)>) -> Result<()> {
     let page = root().join("edge/player/demo/index.html");
     if !page.is_file() {
         bail!("the demo page is not there: {}", page.display());
     }
-    for (what, url) in [
-        ("origin", format!("http://{}/readyz", addresses.origin)),
-        ("edge", format!("http://{}/v1/streams", addresses.edge)),
-        ("demo page", format!("http://{}/demo/", addresses.page)),
-    ] {
+    parts.push(("edge", format!("http://{}/v1/streams", addresses.edge)));
+    parts.push(("demo page", format!("http://{}/demo/", addresses.page)));
+    for (what, url) in parts {
         let answers = async {
             while status(&url).await.is_none_or(|status| status >= 500) {
                 sleep(Duration::from_millis(100)).await;
@@ -199,7 +227,7 @@ async fn flush_every_second(edge: SocketAddr) {
     loop {
         ticks.tick().await;
         let url = url.clone();
-        let answer = tokio::task::spawn_blocking(move || {
+        let answer = spawn_blocking(move || {
             agent().post(&url).header("authorization", format!("Bearer {SERVICE_TOKEN}")).send_empty()
         });
         let status = answer.await.ok().and_then(Result::ok).map(|answer| answer.status().as_u16());
@@ -215,7 +243,7 @@ async fn flush_every_second(edge: SocketAddr) {
 
 async fn status(url: &str) -> Option<u16> {
     let url = url.to_owned();
-    let answer = tokio::task::spawn_blocking(move || agent().get(&url).call());
+    let answer = spawn_blocking(move || agent().get(&url).call());
     Some(answer.await.ok()?.ok()?.status().as_u16())
 }
 

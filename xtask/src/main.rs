@@ -4,8 +4,10 @@ mod artifacts;
 mod bench;
 mod demo;
 mod dev;
+mod drill;
 mod process;
 mod repo;
+mod roles;
 mod stores;
 mod test;
 mod token;
@@ -30,6 +32,9 @@ enum Command {
     Test(test::Options),
     /// Starts the databases that tests need and says where they are, until Ctrl-C
     Stores,
+    /// Kills one part after another while thousands watch, and shows that nothing is lost
+    #[command(disable_help_flag = true)]
+    Drill(drill::Options),
     /// Measures the system
     Bench(bench::Options),
     /// Builds one part as it is deployed
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Test(options) => test::run_all(&options),
         Command::Stores => stores::run(),
+        Command::Drill(options) => drill::run_drill(&options),
         Command::Bench(options) => bench::run_bench(&options),
         Command::Build(options) => artifacts::build(&options),
         Command::Token(device) => token::print(&device),

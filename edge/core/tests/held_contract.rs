@@ -83,6 +83,7 @@ contract! {
     a_later_change_never_postpones_an_earlier_due_time
     the_same_again_can_be_due_earlier
     what_was_merged_is_there_after_a_restart
+    what_is_still_pending_of_old_requests_is_pending_after_a_restart
     only_what_was_sent_is_settled
     what_was_settled_stays_readable_until_a_later_answer_replaces_it
     an_answer_never_drops_what_is_pending
@@ -145,6 +146,22 @@ async fn what_was_merged_is_there_after_a_restart<F: Form>() {
     let it = F::open(&sql, &world).await;
     assert_eq!(held(&it).await, [seen("a", 2, false), seen("b", 1, false)]);
     assert_eq!(it.next_due().await.unwrap(), None);
+}
+
+/// The journal writes what is left of thin rows as one, and keeps the old rows, whose other registers can be read.
+async fn what_is_still_pending_of_old_requests_is_pending_after_a_restart<F: Form>() {
+    let (sql, world) = (Sqlite::new(), World::new(Origin::new()));
+    let it = F::open(&sql, &world).await;
+    for n in 0..20 {
+        let soon = (0..9).map(|m| change(&format!("soon-{n}-{m}"), 1, 0));
+        it.merge(soon.chain([change(&format!("late-{n}"), 2, 30_000)]).collect()).await.unwrap();
+    }
+    it.settle(it.due(START, 1_000).await.unwrap(), START).await.unwrap();
+    it.release(START, 0).await.unwrap();
+    assert_eq!(pending(&it, 30_000).await, [2; 20]);
+    let it = F::open(&sql, &world).await;
+    assert_eq!(pending(&it, 30_000).await, [2; 20]);
+    assert_eq!(held(&it).await.len(), 200);
 }
 
 async fn only_what_was_sent_is_settled<F: Form>() {

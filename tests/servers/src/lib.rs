@@ -5,6 +5,7 @@
 //! kills, freezes or reconfigures a server starts its own.
 
 mod cassandra;
+mod front;
 mod jars;
 mod port;
 mod redis;
@@ -14,6 +15,7 @@ mod server;
 use anyhow::{Context, Result};
 
 pub use cassandra::{Cassandra, CassandraNode};
+pub use front::Front;
 pub use port::free_port;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;

@@ -109,6 +109,15 @@ impl Server {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// How much memory its first process takes, as the system has it in `/proc`.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let child = self.child.as_ref().with_context(|| format!("the {} is not running", self.name))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).context("there is no /proc")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("/proc tells no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number of kB")?;
+        Ok(kib * 1024)
+    }
+
     /// All that it has printed so far, from before a restart too.
     pub fn log(&self) -> String {
         read(&self.log)

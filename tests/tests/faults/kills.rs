@@ -4,9 +4,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use playhead_tests::edge::Kind;
+use playhead_tests::load::{Load, all_told_at_edge, all_told_in_origin, devices};
 use playhead_tests::system::System;
-
-use crate::load::{Load, all_told_at_edge, all_told_in_origin, devices};
 
 crate::cases![a_killed_edge_loses_nothing, a_killed_origin_loses_nothing, a_stopped_origin_loses_nothing];
 
@@ -27,7 +26,7 @@ fn a_killed_edge_loses_nothing(kind: Kind) {
         all.extend(told);
         all_told_at_edge(&all);
     }
-    all_told_in_origin(&system, &all);
+    all_told_in_origin(&system.origin, &all);
 }
 
 fn a_killed_origin_loses_nothing(kind: Kind) {
@@ -43,7 +42,7 @@ fn a_killed_origin_loses_nothing(kind: Kind) {
     let (told, failed) = load.end();
     assert_eq!(failed, 0, "heartbeats are taken whether the origin is there or not");
     all_told_at_edge(&told);
-    all_told_in_origin(&system, &told);
+    all_told_in_origin(&system.origin, &told);
 }
 
 fn a_stopped_origin_loses_nothing(kind: Kind) {
@@ -57,5 +56,5 @@ fn a_stopped_origin_loses_nothing(kind: Kind) {
     }
     let (told, failed) = load.end();
     assert_eq!(failed, 0, "heartbeats are taken whether the origin is there or not");
-    all_told_in_origin(&system, &told);
+    all_told_in_origin(&system.origin, &told);
 }

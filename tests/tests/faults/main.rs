@@ -2,7 +2,6 @@
 //! over either edge.
 
 mod kills;
-mod load;
 mod outage;
 mod quiet;
 mod wrangler;

@@ -71,9 +71,18 @@ impl Memory {
     pub(super) fn recall(&mut self, place: Place, changes: Vec<Change>, readable: bool, now: Millis) {
         self.last_seq = self.last_seq.max(place.seq);
         self.last_id = self.last_id.max(place.id);
+        let settled = place.seq < self.marked_below;
+        if !settled {
+            // The same register may stand in an older, settled row: a thin one, of which it was what was still pending.
+            for Change { key, register, .. } in &changes {
+                if self.slot(key).is_some_and(|slot| slot.register == *register && slot.due.is_none()) {
+                    self.remove(key);
+                }
+            }
+        }
         self.take(place, &changes);
         self.rows.entry(place.seq).or_default().unreadable = !readable;
-        if place.seq < self.marked_below {
+        if settled {
             let sent: Vec<_> = changes.into_iter().map(|change| (change.key, change.register)).collect();
             self.settle(&sent, now);
         }

@@ -6,12 +6,13 @@ use std::thread::{self, JoinHandle};
 
 use playhead_shared::register::{Fact, Session};
 use playhead_shared::wire::{What, WireEntry};
-use playhead_tests::device::Device;
-use playhead_tests::now;
-use playhead_tests::play::Play;
-use playhead_tests::stage::eventually;
-use playhead_tests::system::System;
 use serde_json::Value;
+
+use crate::device::Device;
+use crate::now;
+use crate::origin::Origin;
+use crate::play::Play;
+use crate::stage::eventually;
 
 /// A session has so many requests; the next ones are of a new session.
 const REQUESTS: u64 = 25;
@@ -21,7 +22,7 @@ const STEP_MS: u64 = 1_000;
 
 /// One session, as its device knows it.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub struct Told {
     device: Device,
     play: Play,
     /// The last heartbeat that was answered 202: its number and when it was observed.
@@ -31,14 +32,15 @@ pub(crate) struct Told {
 }
 
 /// A running load.
-pub(crate) struct Load {
+#[derive(Debug)]
+pub struct Load {
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<(Vec<Told>, u64)>>,
 }
 
 impl Load {
     /// Plays on all devices at once, until told to end, or until an edge does not answer any more.
-    pub(crate) fn start(devices: &[Device]) -> Load {
+    pub fn start(devices: &[Device]) -> Load {
         let over = Arc::new(AtomicBool::new(false));
         let play = |device: &Device| {
             let (device, over) = (device.at(device.base()), Arc::clone(&over));
@@ -48,7 +50,10 @@ impl Load {
     }
 
     /// Waits for all devices to stop: what each was told, and how many requests had no good answer.
-    pub(crate) fn end(self) -> (Vec<Told>, u64) {
+    ///
+    /// # Panics
+    /// If hardly any was ever sent.
+    pub fn end(self) -> (Vec<Told>, u64) {
         self.over.store(true, Ordering::Relaxed);
         let (mut told, mut failed) = (Vec::new(), 0);
         for thread in self.threads {
@@ -62,7 +67,10 @@ impl Load {
 }
 
 /// Devices of several accounts; the first two watch as one profile.
-pub(crate) fn devices(url: &str) -> Vec<Device> {
+///
+/// # Panics
+/// Never: the names are good ones.
+pub fn devices(url: &str) -> Vec<Device> {
     let device = |n: usize| {
         let account = format!("account-{}", n.max(1));
         Device::new(url, &account, "ada", &format!("device-{n}"), 9).unwrap()
@@ -111,7 +119,10 @@ fn keep(told: &mut Vec<Told>, session: Told) {
 }
 
 /// Every heartbeat that was answered 202 is in the history that the edge tells.
-pub(crate) fn all_told_at_edge(told: &[Told]) {
+///
+/// # Panics
+/// If one is not.
+pub fn all_told_at_edge(told: &[Told]) {
     for session in told {
         let mut at = String::new();
         let entry = loop {
@@ -130,20 +141,23 @@ pub(crate) fn all_told_at_edge(told: &[Told]) {
 }
 
 /// Every heartbeat that was answered 202 is in the origin, once all that is pending has had its time.
-pub(crate) fn all_told_in_origin(system: &System, told: &[Told]) {
+///
+/// # Panics
+/// If one is not.
+pub fn all_told_in_origin(origin: &Origin, told: &[Told]) {
     for session in told {
         let mut missing = String::new();
         eventually(&format!("{session:?} in the origin"), 60, || {
-            missing = session.missing_in_origin(system)?;
+            missing = session.missing_in_origin(origin)?;
             missing.is_empty().then_some(())
         });
     }
 }
 
 impl Told {
-    fn missing_in_origin(&self, system: &System) -> Option<String> {
+    fn missing_in_origin(&self, origin: &Origin) -> Option<String> {
         let what = What::History { limit: 10_000, before: None };
-        let answer = system.origin.read(&self.device.viewer, what).ok()?;
+        let answer = origin.read(&self.device.viewer, what).ok()?;
         let fact = Fact::Session(self.device.viewer.profile.clone(), self.play.session);
         let wire = |wire: WireEntry| playhead_shared::register::Entry::try_from(wire).ok();
         let entry = answer.registers.into_iter().filter_map(wire).find(|entry| entry.fact == fact)?;
