@@ -67,7 +67,10 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stores {
+    /// One origin with everything in one folder
     Embedded,
+    /// The roles apart, over Cassandra and Redis
+    Cassandra,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,7 +120,10 @@ fn drill(arguments: &Arguments) -> Result<bool> {
     let kind = if arguments.edge == On::Workers { Kind::Workers } else { Kind::Spin };
     let lasting = Duration::from_secs_f64(arguments.minutes * 60.0);
     say("starting what is drilled");
-    let mut parts = Parts::embedded(kind)?;
+    let mut parts = match arguments.stores {
+        Stores::Embedded => Parts::embedded(kind)?,
+        Stores::Cassandra => Parts::apart(kind)?,
+    };
     let url = parts.edge_url()?;
     let failures = plan::failures(arguments.seed, arguments.kills, lasting, &parts.that_can_fail());
     let crowd = Crowd::new(&crowd::Options {

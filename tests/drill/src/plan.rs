@@ -12,6 +12,14 @@ pub(crate) enum Part {
     Edge,
     /// The one origin, with all roles.
     Origin,
+    /// The origin's roles as processes of their own.
+    Collect,
+    Process,
+    Provide,
+    /// Views, streams and the queue. It forgets everything when it is killed.
+    Redis,
+    /// The facts.
+    Cassandra,
 }
 
 /// How it fails.
@@ -21,6 +29,8 @@ pub(crate) enum How {
     Killed,
     /// As a machine that hangs, connections open, and goes on later.
     Frozen,
+    /// All that it held is gone, at once and for good.
+    Emptied,
 }
 
 /// One failure.
@@ -88,6 +98,11 @@ impl fmt::Display for Part {
         f.pad(match self {
             Part::Edge => "edge",
             Part::Origin => "origin",
+            Part::Collect => "collect",
+            Part::Process => "process",
+            Part::Provide => "provide",
+            Part::Redis => "Redis",
+            Part::Cassandra => "Cassandra",
         })
     }
 }
@@ -97,6 +112,7 @@ impl fmt::Display for How {
         f.pad(match self {
             How::Killed => "killed",
             How::Frozen => "frozen",
+            How::Emptied => "emptied",
         })
     }
 }
