@@ -134,18 +134,21 @@ fn drill(arguments: &Arguments) -> Result<bool> {
     let silent = (lasting >= LONG).then(|| Silent::new(&url)).transpose()?;
 
     let measured = Measured::new();
-    let done = AtomicBool::new(false);
+    let (done, all_played) = (AtomicBool::new(false), AtomicBool::new(false));
+    // A Cassandra that takes its time over starting prolongs the drill: everybody watches until all have failed.
+    let is_over = || measured.began.elapsed() >= lasting && all_played.load(Ordering::Relaxed);
     let played = thread::scope(|scope| {
         let playing = scope.spawn(|| {
             let tell = |failure: &plan::Failure| say(&format!("{} {}", failure.part, failure.how));
             let played = parts.play(measured.began, &failures, &OVER, tell);
+            all_played.store(true, Ordering::Relaxed);
             if played.is_err() {
                 OVER.store(true, Ordering::Relaxed);
             }
             played
         });
         scope.spawn(|| progress::show(&measured, lasting, &done));
-        crowd.watch(&url, measured.began + lasting, Duration::from_millis(arguments.cadence_ms), &measured);
+        crowd.watch(&url, &is_over, Duration::from_millis(arguments.cadence_ms), &measured);
         done.store(true, Ordering::Relaxed);
         playing.join().unwrap_or_else(|_| bail!("the failures could not be played"))
     })?;

@@ -135,6 +135,9 @@ impl Parts {
         steps.sort_by_key(|(at, ..)| *at);
         let (mut open, mut played): (Vec<(&Failure, Duration)>, Vec<Played>) = (Vec::new(), Vec::new());
         for (at, failure, fails) in steps {
+            let opened = open.iter().position(|(of, _)| std::ptr::eq(*of, failure));
+            // What the repair of another part delayed lasts as long as it was to last.
+            let at = opened.map_or(at, |which| open[which].1 + failure.lasting);
             while began.elapsed() < at && !over.load(Ordering::Relaxed) {
                 sleep(LOOK_EVERY.min(at.saturating_sub(began.elapsed())));
             }
@@ -142,7 +145,7 @@ impl Parts {
                 open.push((failure, began.elapsed()));
                 tell(failure);
                 self.fail(failure.part, failure.how)?;
-            } else if let Some(which) = open.iter().position(|(opened, _)| std::ptr::eq(*opened, failure)) {
+            } else if let Some(which) = opened {
                 let (_, failed_at) = open.remove(which);
                 self.mend(failure.part, failure.how)?;
                 played.push(Played { failure: failure.clone(), began: failed_at, mended: began.elapsed() });

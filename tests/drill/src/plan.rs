@@ -74,7 +74,11 @@ pub(crate) fn failures(seed: u64, count: usize, lasting: Duration, parts: &[(Par
         let Some((part, ways)) = turn.pop() else { break };
         // A kill is twice as likely as anything else.
         let how = ways[rng.usize(..=ways.len()).saturating_sub(1)];
-        let with_last = failures.last().filter(|last| last.part != part && !together && rng.u32(..5) == 0);
+        // A role is ready again only when its stores are.
+        let alone = |part: Part| matches!(part, Part::Redis | Part::Cassandra);
+        let with_last = failures
+            .last()
+            .filter(|last| last.part != part && !together && !alone(part) && !alone(last.part) && rng.u32(..5) == 0);
         let at = lasting.mul_f64(QUIET) + slot.mul_f64(number as f64 + rng.f64() * 0.3);
         together = with_last.is_some();
         let at = with_last.map_or(at, |last| last.at + Duration::from_millis(rng.u64(..300)));
