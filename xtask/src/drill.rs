@@ -17,6 +17,11 @@ pub(crate) struct Options {
 
 /// Builds what is drilled, then runs the drill.
 pub(crate) fn run_drill(options: &Options) -> Result<()> {
+    if options.arguments.iter().any(|argument| argument.contains("cassandra")) {
+        tools::redis_server()?;
+        tools::java()?;
+        tools::maven()?;
+    }
     say("building what is drilled");
     let mut drill = cargo();
     drill

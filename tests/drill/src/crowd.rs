@@ -64,6 +64,7 @@ pub(crate) struct Crowd {
 struct Queue {
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     left: usize,
+    over_since: Option<Instant>,
 }
 
 impl Crowd {
@@ -77,17 +78,27 @@ impl Crowd {
             due.push(Reverse((first, number)));
             members.push(Mutex::new(Member::new(options.seed, number, first)?));
         }
-        Ok(Crowd { members, queue: Mutex::new(Queue { due, left: options.viewers }), changed: Condvar::new() })
+        Ok(Crowd {
+            members,
+            queue: Mutex::new(Queue { due, left: options.viewers, over_since: None }),
+            changed: Condvar::new(),
+        })
     }
 
-    /// Lets everybody watch until `end`, and then send what they have left, for which there must be an edge again.
-    pub(crate) fn watch(&self, edge: &str, end: Instant, cadence: Duration, measured: &Measured) {
+    /// Lets everybody watch until it `is_over`, and then send what they have left, for which there must be an edge again.
+    pub(crate) fn watch(
+        &self,
+        edge: &str,
+        is_over: &(impl Fn() -> bool + Sync),
+        cadence: Duration,
+        measured: &Measured,
+    ) {
         let client = Client::patient(edge, PATIENCE);
         thread::scope(|scope| {
             for _ in 0..CONNECTIONS {
                 scope.spawn(|| {
-                    while let Some((due, number)) = self.next(end + FINISHING) {
-                        let next = lock(&self.members[number]).step(&client, due, end, cadence, measured);
+                    while let Some((due, number)) = self.next(is_over) {
+                        let next = lock(&self.members[number]).step(&client, due, is_over(), cadence, measured);
                         let mut queue = lock(&self.queue);
                         match next {
                             Some(at) => queue.due.push(Reverse((at, number))),
@@ -107,11 +118,15 @@ impl Crowd {
     }
 
     /// The next one who is due; none when there will be none any more.
-    fn next(&self, at_latest: Instant) -> Option<(Instant, usize)> {
+    fn next(&self, is_over: &impl Fn() -> bool) -> Option<(Instant, usize)> {
         let mut queue = lock(&self.queue);
         loop {
             let now = Instant::now();
-            if queue.left == 0 || now >= at_latest || OVER.load(Ordering::Relaxed) {
+            if queue.over_since.is_none() && is_over() {
+                queue.over_since = Some(now);
+            }
+            let too_long = queue.over_since.is_some_and(|since| now >= since + FINISHING);
+            if queue.left == 0 || too_long || OVER.load(Ordering::Relaxed) {
                 self.changed.notify_all();
                 return None;
             }
@@ -174,12 +189,12 @@ impl Member {
         &mut self,
         client: &Client,
         due: Instant,
-        end: Instant,
+        over: bool,
         cadence: Duration,
         measured: &Measured,
     ) -> Option<Instant> {
         let now = Instant::now();
-        if now >= end {
+        if over {
             if !self.finished {
                 self.finished = true;
                 self.viewer.finish();

@@ -67,7 +67,10 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stores {
+    /// One origin with everything in one folder
     Embedded,
+    /// The roles apart, over Cassandra and Redis
+    Cassandra,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,7 +120,10 @@ fn drill(arguments: &Arguments) -> Result<bool> {
     let kind = if arguments.edge == On::Workers { Kind::Workers } else { Kind::Spin };
     let lasting = Duration::from_secs_f64(arguments.minutes * 60.0);
     say("starting what is drilled");
-    let mut parts = Parts::embedded(kind)?;
+    let mut parts = match arguments.stores {
+        Stores::Embedded => Parts::embedded(kind)?,
+        Stores::Cassandra => Parts::apart(kind)?,
+    };
     let url = parts.edge_url()?;
     let failures = plan::failures(arguments.seed, arguments.kills, lasting, &parts.that_can_fail());
     let crowd = Crowd::new(&crowd::Options {
@@ -128,18 +134,21 @@ fn drill(arguments: &Arguments) -> Result<bool> {
     let silent = (lasting >= LONG).then(|| Silent::new(&url)).transpose()?;
 
     let measured = Measured::new();
-    let done = AtomicBool::new(false);
+    let (done, all_played) = (AtomicBool::new(false), AtomicBool::new(false));
+    // A Cassandra that takes its time over starting prolongs the drill: everybody watches until all have failed.
+    let is_over = || measured.began.elapsed() >= lasting && all_played.load(Ordering::Relaxed);
     let played = thread::scope(|scope| {
         let playing = scope.spawn(|| {
             let tell = |failure: &plan::Failure| say(&format!("{} {}", failure.part, failure.how));
             let played = parts.play(measured.began, &failures, &OVER, tell);
+            all_played.store(true, Ordering::Relaxed);
             if played.is_err() {
                 OVER.store(true, Ordering::Relaxed);
             }
             played
         });
         scope.spawn(|| progress::show(&measured, lasting, &done));
-        crowd.watch(&url, measured.began + lasting, Duration::from_millis(arguments.cadence_ms), &measured);
+        crowd.watch(&url, &is_over, Duration::from_millis(arguments.cadence_ms), &measured);
         done.store(true, Ordering::Relaxed);
         playing.join().unwrap_or_else(|_| bail!("the failures could not be played"))
     })?;

@@ -12,6 +12,14 @@ pub(crate) enum Part {
     Edge,
     /// The one origin, with all roles.
     Origin,
+    /// The origin's roles as processes of their own.
+    Collect,
+    Process,
+    Provide,
+    /// Views, streams and the queue. It forgets everything when it is killed.
+    Redis,
+    /// The facts.
+    Cassandra,
 }
 
 /// How it fails.
@@ -21,6 +29,8 @@ pub(crate) enum How {
     Killed,
     /// As a machine that hangs, connections open, and goes on later.
     Frozen,
+    /// All that it held is gone, at once and for good.
+    Emptied,
 }
 
 /// One failure.
@@ -64,7 +74,11 @@ pub(crate) fn failures(seed: u64, count: usize, lasting: Duration, parts: &[(Par
         let Some((part, ways)) = turn.pop() else { break };
         // A kill is twice as likely as anything else.
         let how = ways[rng.usize(..=ways.len()).saturating_sub(1)];
-        let with_last = failures.last().filter(|last| last.part != part && !together && rng.u32(..5) == 0);
+        // A role is ready again only when its stores are.
+        let alone = |part: Part| matches!(part, Part::Redis | Part::Cassandra);
+        let with_last = failures
+            .last()
+            .filter(|last| last.part != part && !together && !alone(part) && !alone(last.part) && rng.u32(..5) == 0);
         let at = lasting.mul_f64(QUIET) + slot.mul_f64(number as f64 + rng.f64() * 0.3);
         together = with_last.is_some();
         let at = with_last.map_or(at, |last| last.at + Duration::from_millis(rng.u64(..300)));
@@ -88,6 +102,11 @@ impl fmt::Display for Part {
         f.pad(match self {
             Part::Edge => "edge",
             Part::Origin => "origin",
+            Part::Collect => "collect",
+            Part::Process => "process",
+            Part::Provide => "provide",
+            Part::Redis => "Redis",
+            Part::Cassandra => "Cassandra",
         })
     }
 }
@@ -97,6 +116,7 @@ impl fmt::Display for How {
         f.pad(match self {
             How::Killed => "killed",
             How::Frozen => "frozen",
+            How::Emptied => "emptied",
         })
     }
 }

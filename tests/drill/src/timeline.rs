@@ -120,7 +120,7 @@ fn failures(put: &mut impl FnMut(String), played: &[Played], x: impl Fn(f64) -> 
     }
     let y = FAILURES.0 - 8.0;
     put(format!(
-        "<text x=\"{LEFT}\" y=\"{y}\">failures: <tspan fill=\"#c62828\">killed</tspan>, <tspan fill=\"#6a4fb3\">frozen</tspan></text>"
+        "<text x=\"{LEFT}\" y=\"{y}\">failures: <tspan fill=\"#c62828\">killed</tspan>, <tspan fill=\"#6a4fb3\">frozen</tspan>, <tspan fill=\"#b8860b\">emptied</tspan></text>"
     ));
 }
 
@@ -128,6 +128,7 @@ fn colour(played: &Played) -> &'static str {
     match played.failure.how {
         How::Killed => "#c62828",
         How::Frozen => "#6a4fb3",
+        How::Emptied => "#b8860b",
     }
 }
 

@@ -49,7 +49,9 @@ pub(crate) fn of(url: &str, members: &[Member], tell: impl Fn(usize) + Sync) -> 
             wrong.into_iter().for_each(|(_, of)| verdict.add(of));
             return verdict;
         }
-        tell(wrong.len());
+        if wrong.len() < open.len() {
+            tell(wrong.len());
+        }
         open = wrong.into_iter().map(|(member, _)| member).collect();
         thread::sleep(Duration::from_secs(1));
     }
@@ -85,9 +87,9 @@ fn judge_all<'m>(url: &str, members: &[&'m Member]) -> (Vec<Verdict>, Vec<(&'m M
 }
 
 fn judge(client: &Client, member: &Member) -> Result<Verdict> {
-    let nothing = Ledger::default();
-    // Of what was watched incognito nothing may be known.
-    let ledger = if member.identity[0].incognito { &nothing } else { member.ledger() };
+    // Of what was watched incognito nothing may be known, but what the viewer marked by their own hand.
+    let unwatched = Ledger { beats: Vec::new(), commands: member.ledger().commands.clone() };
+    let ledger = if member.identity[0].incognito { &unwatched } else { member.ledger() };
     let oracle = Oracle::new(ledger);
     let reader = Reader { client, authorization: authorization(&member.identity[0]) };
     let mut verdict = Verdict::default();
