@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,6 +14,8 @@ use crate::{Front, Redis, artifact};
 
 /// The origin's own default, which the keys in Redis depend on.
 const PARTITIONS: u16 = 64;
+/// How long nodes of Cassandra may take over hearing of each other.
+const MEETING: Duration = Duration::from_secs(60);
 
 /// What a deployment is made of.
 #[derive(Clone, Debug)]
@@ -154,7 +158,15 @@ fn apply_schema(stores: &[String], copies: u8) -> Result<()> {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(artifact::path("PLAYHEAD_ORIGIN_BIN")?);
     command.args(["schema", "apply", "--cassandra-replication", &copies.to_string()]).args(stores);
-    let output = command.output().context("the origin could not be started")?;
-    ensure!(output.status.success(), "no schema could be made: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    // Nodes that have just started may not all know of each other yet, and then there are too few.
+    let deadline = Instant::now() + MEETING;
+    loop {
+        let output = command.output().context("the origin could not be started")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(copies > 1 && Instant::now() < deadline, "no schema could be made: {said}");
+        sleep(Duration::from_secs(1));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use playhead_shared::register::{Fact, Session};
 use playhead_shared::wire::{What, WireEntry};
@@ -19,6 +20,8 @@ const REQUESTS: u64 = 25;
 const BEATS: u64 = 3;
 /// The n-th heartbeat of a session stands at n of these.
 const STEP_MS: u64 = 1_000;
+/// Between a device's requests, so that many cases can run on few cores.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// One session, as its device knows it.
 #[derive(Debug)]
@@ -103,6 +106,7 @@ fn play_until(device: &Device, over: &AtomicBool) -> (Vec<Told>, u64) {
                 return (told, 1);
             }
             session.acknowledged = (session.sent, last_at);
+            thread::sleep(PAUSE);
         }
         keep(&mut told, session);
         if over.load(Ordering::Relaxed) {
