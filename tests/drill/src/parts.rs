@@ -14,6 +14,8 @@ use playhead_tests::system::System;
 use crate::plan::{Failure, How, Part, Played};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A role that does not come back for so long never will.
+const SUPERVISED: Duration = Duration::from_secs(60);
 
 const KILLED_OR_FROZEN: &[How] = &[How::Killed, How::Frozen];
 
@@ -95,7 +97,7 @@ impl Parts {
             (_, How::Emptied) => Ok(()),
             (Running::Edge(edge), _) => edge.restart(),
             (Running::Origin(origin), How::Frozen) => origin.thaw(),
-            (Running::Origin(origin), _) => origin.restart(),
+            (Running::Origin(origin), _) => restart_until_ready(origin),
             (Running::Redis(redis), How::Frozen) => redis.thaw(),
             (Running::Redis(redis), _) => redis.restart(),
             (Running::Cassandra(node), How::Frozen) => node.thaw(),
@@ -153,6 +155,18 @@ impl Parts {
         }
         played.sort_by_key(|played| played.began);
         Ok(played)
+    }
+}
+
+/// As whoever supervises a process does: one that finds its store busy with starting ends, and is started again.
+fn restart_until_ready(origin: &mut Origin) -> Result<()> {
+    let deadline = Instant::now() + SUPERVISED;
+    loop {
+        match origin.restart() {
+            Err(_) if Instant::now() < deadline => origin.kill()?,
+            restarted => return restarted,
+        }
+        sleep(LOOK_EVERY);
     }
 }
 
