@@ -127,13 +127,24 @@ async fn one_node_of_three_changes_nothing() {
     backend.0.replication = Replication::Everywhere(3);
     // The nodes take a moment to know each other.
     apply_in_time(&backend).await;
-    let store = backend.open().await;
+    let store = open_in_time(&backend).await;
     everything_holds(&store, 0).await;
     cassandra.nodes[1].freeze().unwrap();
     everything_holds(&store, 1).await;
     // Not another one: those of a quorum would first have to see that this one is back.
     cassandra.nodes[1].kill().unwrap();
     everything_holds(&store, 2).await;
+}
+
+async fn open_in_time(backend: &InKeyspace) -> Store {
+    let started = Instant::now();
+    loop {
+        match Store::open(&backend.0, 4096).await {
+            Ok(store) => return store,
+            Err(sentence) => assert!(started.elapsed() < MET, "{sentence}"),
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn apply_in_time(backend: &InKeyspace) {

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::jars;
@@ -16,6 +17,8 @@ use crate::server::Server;
 
 /// How long a node may take over starting: 10 s where nothing else runs.
 const STARTING: Duration = Duration::from_secs(240);
+/// How long nodes may take over hearing of each other.
+const MEETING: Duration = Duration::from_secs(60);
 /// How long it may take over one answer.
 const ANSWERING: Duration = Duration::from_secs(5);
 
@@ -42,7 +45,7 @@ struct Ports {
 }
 
 impl Cassandra {
-    /// Starts that many nodes, one after another, and returns once each takes requests.
+    /// Starts that many nodes, one after another, and returns once each takes requests and knows all the others.
     pub fn start(nodes: u8) -> Result<Self> {
         Self::start_with(nodes, "")
     }
@@ -55,7 +58,13 @@ impl Cassandra {
             node.restart()?;
             Ok(node)
         };
-        Ok(Self { nodes: (1..=nodes).map(start).collect::<Result<_>>()? })
+        let cassandra = Self { nodes: (1..=nodes).map(start).collect::<Result<_>>()? };
+        let deadline = Instant::now() + MEETING;
+        while !cassandra.nodes.iter().all(|node| cassandra.nodes.iter().all(|other| node.knows(other))) {
+            ensure!(Instant::now() < deadline, "the nodes of Cassandra do not hear of each other");
+            sleep(Duration::from_millis(100));
+        }
+        Ok(cassandra)
     }
 
     /// Where its nodes take requests, with commas between.
@@ -94,6 +103,12 @@ impl CassandraNode {
         self.server.start(&mut command, || takes_requests(&contact_point))
     }
 
+    /// Whether it has heard that the other is there: until then it finds too few of them.
+    fn knows(&self, other: &Self) -> bool {
+        self.address == other.address
+            || self.log().contains(&format!("{}:{} is now UP", other.address, other.ports.storage))
+    }
+
     /// Kills it as a power cut would, but that the system's own memory survives.
     pub fn kill(&mut self) -> Result<()> {
         self.server.kill()
@@ -125,6 +140,8 @@ fn java(folder: &Path, jars: &jars::Jars) -> Command {
         .arg(format!("-Dlogback.configurationFile={}", within("logback.xml")))
         .arg(format!("-Dcassandra.storagedir={}", within("")))
         .arg(format!("-Dcassandra.jmx.local.port={}", free_port()))
+        // Else it closes its output when it has started, and says no more.
+        .arg("-Dcassandra-foreground=yes")
         .arg("-cp")
         .arg(format!("{}/*", jars.folder.display()))
         .arg("org.apache.cassandra.service.CassandraDaemon");
