@@ -9,17 +9,15 @@ use playhead_shared::rules::Rules;
 use playhead_shared::time::{Millis, Stamp};
 use playhead_shared::wire::WireEntry;
 
-use crate::signal::{Event, EventKind, Signal};
+use crate::signal::{Event, EventKind, Signal, UNREADABLE_MS};
 use crate::store::{FactStore, Result, Store};
 
 /// Signals that are taken at once, and leases and events that are looked at.
 const AT_ONCE: usize = 256;
 /// A late write may come this long after the accept window: it waited at an edge that could not reach the origin.
 const LATE_MS: u64 = 24 * 3600 * 1000;
-/// A signal that could not be followed is taken up again so much later …
+/// A signal that could not be followed is taken up again so much later.
 const AGAIN_MS: u64 = 10_000;
-/// … and one that a newer version has written, after an upgrade perhaps.
-const UNREADABLE_MS: u64 = 3600 * 1000;
 /// Facts that are deleted in one write.
 const DELETED_AT_ONCE: usize = 500;
 /// How many sessions back the one is looked for in which a title was watched.

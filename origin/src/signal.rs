@@ -7,6 +7,9 @@ use playhead_shared::time::Millis;
 use playhead_shared::wire::{Lease, WireEntry};
 use serde::Serialize;
 
+/// A signal that a newer version has written is looked at again so much later: after an upgrade, perhaps.
+pub(crate) const UNREADABLE_MS: u64 = 3600 * 1000;
+
 /// Something that process has to look at. Seen at least once, in about the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Signal {

@@ -156,6 +156,19 @@ pub trait Signals: Send + Sync + 'static {
     fn prune(&self, now: Millis, limit: usize) -> impl Future<Output = Result<usize>> + Send;
 }
 
+/// Events can be read for this long …
+const READABLE_MS: u64 = 7 * DAY_MS;
+/// … and are kept for this long, so that their ids stay said.
+const SAID_MS: u64 = 8 * DAY_MS;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// What a backend keeps as CBOR.
+fn write(value: &impl minicbor::Encode<()>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(192);
+    let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable!("a Vec takes all bytes") };
+    bytes
+}
+
 /// Where a reader of events stands: when the event was published, and its place among those of that time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventCursor {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use common::*;
-use playhead_origin::config::{Login, Replication};
+use playhead_origin::config::{BadConfig, Login, Replication};
 use playhead_origin::store::cassandra::{Applied, Cassandra as Store, apply};
 use playhead_origin::store::{FactStore, StoreError};
 use playhead_servers::{CASSANDRA, Cassandra, free_port, given};
@@ -98,7 +98,7 @@ async fn a_node_asks_for_a_login_and_hangs_and_dies() {
     let login = |password: &str| Some(Login { user: "cassandra".to_owned(), password: password.into() });
     backend.0.login = login("cassandra");
     // It makes its first user a moment after it has begun to answer.
-    apply_in_time(&backend).await;
+    in_time(async || apply(&backend.0).await).await;
     wrong_logins_are_told(&backend, login("not-the-password"));
 
     let store = backend.open().await;
@@ -126,8 +126,8 @@ async fn one_node_of_three_changes_nothing() {
     let mut backend = InKeyspace::at(cassandra.contact_points());
     backend.0.replication = Replication::Everywhere(3);
     // The nodes take a moment to know each other.
-    apply_in_time(&backend).await;
-    let store = open_in_time(&backend).await;
+    in_time(async || apply(&backend.0).await).await;
+    let store = in_time(async || Store::open(&backend.0, 4096).await).await;
     everything_holds(&store, 0).await;
     cassandra.nodes[1].freeze().unwrap();
     everything_holds(&store, 1).await;
@@ -136,21 +136,14 @@ async fn one_node_of_three_changes_nothing() {
     everything_holds(&store, 2).await;
 }
 
-async fn open_in_time(backend: &InKeyspace) -> Store {
+/// What is tried until it succeeds.
+async fn in_time<T>(mut tried: impl AsyncFnMut() -> Result<T, BadConfig>) -> T {
     let started = Instant::now();
     loop {
-        match Store::open(&backend.0, 4096).await {
-            Ok(store) => return store,
+        match tried().await {
+            Ok(done) => return done,
             Err(sentence) => assert!(started.elapsed() < MET, "{sentence}"),
         }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
-async fn apply_in_time(backend: &InKeyspace) {
-    let started = Instant::now();
-    while let Err(sentence) = apply(&backend.0).await {
-        assert!(started.elapsed() < MET, "{sentence}");
         sleep(Duration::from_millis(200)).await;
     }
 }

@@ -28,11 +28,6 @@ pub struct Edge<H, D> {
 }
 
 impl<H: Host, D: Held> Edge<H, D> {
-    /// Its settings.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// An edge over what is held.
     pub fn new(host: H, held: D, config: Config) -> Rc<Self> {
         Rc::new(Self {

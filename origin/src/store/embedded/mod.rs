@@ -22,7 +22,7 @@ use playhead_shared::time::Millis;
 
 use self::recent::Recent;
 use self::writer::Writer;
-use super::{Result, StoreError};
+use super::{Result, StoreError, write};
 use crate::streams::{Held, Moment};
 
 /// The folder, opened. Only one process can have it open.
@@ -187,10 +187,4 @@ impl From<std::io::Error> for StoreError {
 /// Reads what this backend itself wrote as CBOR.
 fn read<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T> {
     minicbor::decode(bytes).map_err(|error| StoreError::Failed(format!("the folder holds something else: {error}")))
-}
-
-fn write(value: &impl minicbor::Encode<()>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(192);
-    let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable!("a Vec takes all bytes") };
-    bytes
 }

@@ -8,13 +8,8 @@ use playhead_shared::time::Millis;
 
 use super::{Embedded, Result, Tables, keys, read, write};
 use crate::signal::{Event, Signal};
-use crate::store::{EventCursor, Signals};
+use crate::store::{EventCursor, READABLE_MS, SAID_MS, Signals};
 
-const DAY_MS: u64 = 24 * 3600 * 1000;
-/// Events can be read for this long.
-const READABLE_MS: u64 = 7 * DAY_MS;
-/// … and are kept for this long, so that their ids stay said.
-const SAID_MS: u64 = 8 * DAY_MS;
 /// A request may be written this long after its `now`.
 const LATE_MS: u64 = 60_000;
 

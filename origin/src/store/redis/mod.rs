@@ -29,7 +29,7 @@ pub use self::address::Address;
 use self::keys::Keys;
 use self::nodes::Nodes;
 pub use self::signals::SignalId;
-use super::{FactStore, Result, StoreError};
+use super::{FactStore, Result, StoreError, write};
 
 /// Views and signals in Redis, and facts in `F`: a whole store.
 pub struct Redis<F> {
@@ -131,12 +131,6 @@ impl<F: FactStore> Redis<F> {
 /// A number that nobody else has come up with: the standard library's keys are random.
 fn nonce() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-fn write(value: &impl minicbor::Encode<()>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(192);
-    let Ok(()) = minicbor::encode(value, &mut bytes) else { unreachable!("a Vec takes all bytes") };
-    bytes
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -14,16 +14,9 @@ use super::keys::digest;
 use super::nodes::{Partition, Pinned, read};
 use super::script::Script;
 use super::{Redis, Result, StoreError, millis, nonce, write};
-use crate::signal::{Event, Signal};
-use crate::store::{EventCursor, FactStore, Signals};
+use crate::signal::{Event, Signal, UNREADABLE_MS};
+use crate::store::{DAY_MS, EventCursor, FactStore, READABLE_MS, SAID_MS, Signals};
 
-const DAY_MS: u64 = 24 * 3600 * 1000;
-/// Events can be read for this long.
-const READABLE_MS: u64 = 7 * DAY_MS;
-/// … and are kept, and their ids stay said, for this long.
-const SAID_MS: u64 = 8 * DAY_MS;
-/// A signal that cannot be read is looked at again so much later.
-const PUT_ASIDE_MS: u64 = 3600 * 1000;
 /// A consumer that was not seen for so long, and has taken nothing, is forgotten.
 const CONSUMER_GONE_MS: u64 = DAY_MS;
 /// Bits of a cursor's place that name the partition.
@@ -72,7 +65,7 @@ impl<F: FactStore> Signals for Redis<F> {
                     Err(error) => {
                         tracing::error!(%error, "a signal that a newer version wrote is put aside for an hour");
                         let part = unreadable.entry(partition).or_default();
-                        part.later.push((now.plus(PUT_ASIDE_MS), bytes));
+                        part.later.push((now.plus(UNREADABLE_MS), bytes));
                         part.done.push(place);
                     }
                 }
